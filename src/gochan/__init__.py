@@ -1,0 +1,63 @@
+"""Go's way to write concurrent code, for asyncio and trio: channels, select, goroutines."""
+
+# General layout: `_core` is how one task waits and another wakes it; the state machines stand on it
+# (`_channel_state`, `_event`), the public faces on them (`_channel`, `_select`, `_goroutine`, `_run`). Arrows point
+# downwards only. Names are re-exported as themselves so that type checkers take them as public.
+
+from __future__ import annotations
+
+from ._blocking import BlockingChannel as BlockingChannel
+from ._case import Case as Case
+from ._case import Selectable as Selectable
+from ._channel import Channel as Channel
+from ._channel import ChannelStatistics as ChannelStatistics
+from ._channel import ReceiveChannel as ReceiveChannel
+from ._channel import SendChannel as SendChannel
+from ._errors import Cancelled as Cancelled
+from ._errors import ChannelClosed as ChannelClosed
+from ._errors import ContextError as ContextError
+from ._errors import DeadlineExceeded as DeadlineExceeded
+from ._event import Event as Event
+from ._event import Signal as Signal
+from ._goroutine import Goroutine as Goroutine
+from ._goroutine import Group as Group
+from ._goroutine import go as go
+from ._goroutine import sleep as sleep
+from ._run import run as run
+from ._select import receive as receive
+from ._select import receive_ok as receive_ok
+from ._select import select as select
+from ._select import send as send
+from ._select import try_select as try_select
+
+__all__ = [
+    "BlockingChannel",
+    "Cancelled",
+    "Case",
+    "Channel",
+    "ChannelClosed",
+    "ChannelStatistics",
+    "ContextError",
+    "DeadlineExceeded",
+    "Event",
+    "Goroutine",
+    "Group",
+    "ReceiveChannel",
+    "Selectable",
+    "SendChannel",
+    "Signal",
+    "go",
+    "receive",
+    "receive_ok",
+    "run",
+    "select",
+    "send",
+    "sleep",
+    "try_select",
+]
+
+for _name in __all__:
+    _object = globals()[_name]
+    if getattr(_object, "__module__", "").startswith("gochan."):
+        _object.__module__ = "gochan"
+del _name, _object

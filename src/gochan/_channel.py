@@ -1,0 +1,508 @@
+"""Channels: the public face. What a channel does is in ``_channel_state.py``; here it waits, checks and explains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import get_ident
+from types import TracebackType
+from typing import Any, Literal, Protocol, TypeVar, final
+
+import anyio
+from anyio.abc import ObjectStream
+from typing_extensions import Self
+
+from ._blocking import BlockingChannel
+from ._case import Case
+from ._channel_state import CLOSED, PENDING, ChannelState
+from ._core.driver import Driver
+from ._core.waiter import SelectEntry
+from ._errors import ChannelClosed
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+T_contra = TypeVar("T_contra", contravariant=True)
+Ok = tuple[T_co, Literal[True]] | tuple[None, Literal[False]]
+
+
+class SendChannel(Protocol[T_contra]):
+    """The sending side of a channel: ask for it where a function only sends. Go: ``chan<- T``."""
+
+    async def send(self, item: T_contra, /) -> None:
+        """Send a value, waiting while it cannot be accepted."""
+        ...
+
+    def send_nowait(self, item: T_contra, /) -> None:
+        """Send a value if that needs no waiting."""
+        ...
+
+    def close(self, cause: BaseException | None = None) -> None:
+        """Say that nothing more will be sent."""
+        ...
+
+    async def aclose(self) -> None:
+        """The same, for ``async with`` and anyio."""
+        ...
+
+
+class ReceiveChannel(Protocol[T_co]):
+    """The receiving side of a channel: ask for it where a function only receives. Go: ``<-chan T``."""
+
+    async def receive(self) -> T_co:
+        """Receive the next value, waiting for one."""
+        ...
+
+    async def receive_ok(self) -> tuple[T_co, Literal[True]] | tuple[None, Literal[False]]:
+        """Receive the next value, or learn that there will be none."""
+        ...
+
+    async def receive_many(self, limit: int | None = None) -> Sequence[T_co]:
+        """Receive one value and whatever else is there."""
+        ...
+
+    def receive_nowait(self) -> T_co:
+        """Receive a value if that needs no waiting."""
+        ...
+
+    def __aiter__(self) -> ReceiveChannel[T_co]: ...
+
+    async def __anext__(self) -> T_co: ...
+
+    def __case__(self) -> Case[T_co]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelStatistics:
+    """What a channel has seen, at one moment."""
+
+    capacity: int | float
+    """The size of the buffer."""
+    buffered: int
+    """Values in the buffer."""
+    senders_waiting: int
+    """Operations, select cases and threads that wait to send."""
+    receivers_waiting: int
+    """Operations, select cases and threads that wait to receive."""
+    sent: int
+    """Values accepted: received or buffered; a dropped one does not count."""
+    received: int
+    """Values taken out."""
+    dropped: int
+    """Values dropped by the overflow policy."""
+    closed: bool
+    """``close()`` was called."""
+
+
+@final
+class Channel(ObjectStream[T]):
+    """A typed queue between goroutines: rendezvous, buffered or unbounded.
+
+    Args:
+        capacity: how many values wait in the buffer; 0 makes every send meet a receive (Go's unbuffered channel),
+            ``math.inf`` never lets a send wait.
+        overflow: what a send does when the buffer is full: ``"block"`` waits, ``"drop_newest"`` drops the value that
+            is sent, ``"drop_oldest"`` the one that has been in the buffer longest.
+        name: shown in reprs, errors and dumps.
+
+    Raises:
+        TypeError: the capacity is neither an int nor ``math.inf``.
+        ValueError: it is negative or NaN, or the overflow policy is unknown.
+
+    It can be used wherever a ``SendChannel[T]``, a ``ReceiveChannel[T]`` or an anyio object stream is asked for.
+
+    Go: ``make(chan T, capacity)``. ``close`` may be called twice; an empty channel is true; there is no nil channel
+    but ``None`` in a select.
+
+    Example:
+        >>> import gochan
+        >>> async def main() -> list[int]:
+        ...     numbers = gochan.Channel[int](3)
+        ...     for n in range(3):
+        ...         await numbers.send(n)
+        ...     numbers.close()
+        ...     return [n async for n in numbers]
+        >>> gochan.run(main)
+        [0, 1, 2]
+    """
+
+    __slots__ = ("_state",)
+
+    def __init__(
+        self,
+        capacity: int | float = 0,
+        *,
+        overflow: Literal["block", "drop_newest", "drop_oldest"] = "block",
+        name: str | None = None,
+    ) -> None:
+        if not isinstance(capacity, int) or isinstance(capacity, bool):
+            if not isinstance(capacity, float) or not (math.isinf(capacity) or math.isnan(capacity)):
+                raise TypeError(f"the capacity of a channel is an int or math.inf, not {capacity!r}")
+        if not capacity >= 0:
+            raise ValueError(f"the capacity of a channel cannot be {capacity!r}: 0 or more, or math.inf")
+        if overflow not in ("block", "drop_newest", "drop_oldest"):
+            raise ValueError(f"overflow is 'block', 'drop_newest' or 'drop_oldest', not {overflow!r}")
+        self._state = ChannelState(capacity, overflow, name)
+
+    async def send(self, item: T) -> None:
+        """Send a value, waiting while there is no room for it, or at capacity 0 until a receiver has it.
+
+        Args:
+            item: any value, ``None`` too.
+
+        Raises:
+            ChannelClosed: the channel is closed, or was closed while this waited; the value was not sent.
+
+        Cancellation: all or nothing. A cancelled send has not delivered; one that a receiver took returns normally.
+        Fairness: first come, first served, together with the select cases that send.
+        Go: ``ch <- v``; on a closed channel an exception instead of a panic.
+
+        Example:
+            >>> import gochan
+            >>> async def main() -> int:
+            ...     answers = gochan.Channel[int]()
+            ...     gochan.go(answers.send, 42)
+            ...     return await answers.receive()
+            >>> gochan.run(main)
+            42
+        """
+        state = self._state
+        driver = state.driver
+        if driver.ident != get_ident() or not driver.running():
+            driver = state.enter()
+        if driver.budget:
+            driver.budget -= 1
+        else:
+            await driver.pause()
+        buffer = state.buffer
+        if 0 < len(buffer) < state.limit:  # C7
+            buffer.append(item)
+            return
+        outcome = state.put(item)
+        if outcome is PENDING:
+            waiter = driver.waiter(item)
+            state.park_sender(waiter, driver)
+            outcome = await waiter
+        if outcome is CLOSED:
+            raise self._closed("send on a closed channel")
+
+    async def receive(self) -> T:
+        """Receive the next value, waiting for one.
+
+        Returns:
+            The value that was sent first.
+
+        Raises:
+            ChannelClosed: the channel is closed and drained; its ``__cause__`` is what was given to ``close()``.
+
+        Cancellation: all or nothing. A cancelled receive has not consumed; one that got a value returns it.
+        Fairness: first come, first served, together with the select cases that receive.
+        Go: ``v := <-ch``; on a closed channel an exception instead of the zero value.
+
+        Example:
+            >>> import gochan
+            >>> async def main() -> str:
+            ...     greetings = gochan.Channel[str](1)
+            ...     await greetings.send("hello")
+            ...     return await greetings.receive()
+            >>> gochan.run(main)
+            'hello'
+        """
+        state = self._state
+        driver = state.driver
+        if driver.ident != get_ident() or not driver.running():
+            driver = state.enter()
+        if driver.budget:
+            driver.budget -= 1
+        else:
+            await driver.pause()
+        buffer = state.buffer
+        if 0 < len(buffer) < state.limit:  # C7
+            state.received += 1
+            value: T = buffer.popleft()
+            return value
+        value = state.take()
+        if value is PENDING:
+            waiter = driver.waiter()
+            state.park_receiver(waiter, driver)
+            value = await waiter
+        if value is CLOSED:
+            raise self._closed("receive from a closed channel")
+        return value
+
+    async def receive_ok(self) -> tuple[T, Literal[True]] | tuple[None, Literal[False]]:
+        """Receive the next value with ``True``, or ``(None, False)`` when the channel is closed and drained.
+
+        Cancellation: as ``receive``.
+        Fairness: as ``receive``.
+        Go: ``v, ok := <-ch``.
+
+        Example:
+            >>> import gochan
+            >>> async def main() -> None:
+            ...     numbers = gochan.Channel[int](1)
+            ...     await numbers.send(1)
+            ...     numbers.close()
+            ...     for _ in range(2):
+            ...         match await numbers.receive_ok():
+            ...             case (number, True):
+            ...                 print("got", number)
+            ...             case _:
+            ...                 print("closed")
+            >>> gochan.run(main)
+            got 1
+            closed
+        """
+        value = await self._take()
+        return (None, False) if value is CLOSED else (value, True)
+
+    async def receive_many(self, limit: int | None = None) -> list[T]:
+        """Wait for one value, then take what is there, from the buffer and from waiting senders.
+
+        Args:
+            limit: at most so many; ``None`` is all.
+
+        Raises:
+            ChannelClosed: the channel is closed and drained.
+            ValueError: the limit is below 1.
+
+        Cancellation: all or nothing, as ``receive``.
+        Fairness: as ``receive``.
+        Go: nothing alike; a loop of ``select`` with ``default``.
+
+        Example:
+            >>> import gochan
+            >>> async def main() -> list[int]:
+            ...     numbers = gochan.Channel[int](3)
+            ...     for n in range(3):
+            ...         await numbers.send(n)
+            ...     return await numbers.receive_many(2)
+            >>> gochan.run(main)
+            [0, 1]
+        """
+        if limit is not None and limit < 1:
+            raise ValueError(f"receive_many() takes at least one value, not {limit}: leave the limit out for all")
+        values = [await self.receive()]
+        self._state.take_more(values, math.inf if limit is None else limit)
+        return values
+
+    def send_nowait(self, item: T) -> None:
+        """Send a value if that needs no waiting.
+
+        Raises:
+            anyio.WouldBlock: there is no room, or at capacity 0 no receiver waits; nothing was sent.
+            ChannelClosed: the channel is closed.
+
+        Go: ``select`` with ``default``.
+        """
+        self._state.check()
+        outcome = self._state.put(item)
+        if outcome is PENDING:
+            raise anyio.WouldBlock
+        if outcome is CLOSED:
+            raise self._closed("send on a closed channel")
+
+    def receive_nowait(self) -> T:
+        """Receive a value if that needs no waiting.
+
+        Raises:
+            anyio.WouldBlock: there is none.
+            ChannelClosed: there is none, and the channel is closed.
+
+        Go: ``select`` with ``default``.
+        """
+        self._state.check()
+        value: T = self._state.take()
+        if value is PENDING:
+            raise anyio.WouldBlock
+        if value is CLOSED:
+            raise self._closed("receive from a closed channel")
+        return value
+
+    def close(self, cause: BaseException | None = None) -> None:
+        """Say that nothing more will be sent; only the first call counts.
+
+        Waiting and later senders raise ``ChannelClosed``. Receivers drain the buffer, then they raise it too.
+
+        Args:
+            cause: why; it becomes the ``__cause__`` of every ``ChannelClosed``, and ends iteration with one.
+
+        Go: ``close(ch)``; twice is no error, and wake-ups are handed out first come, first served.
+        """
+        self._state.check()
+        self._state.close(cause)
+
+    async def aclose(self) -> None:
+        """``close()``, for anyio and ``async with``; it does not wait."""
+        self.close()
+
+    async def send_eof(self) -> None:
+        """``close()``, as anyio's object streams spell it."""
+        self.close()
+
+    def blocking(self) -> BlockingChannel[T]:
+        """This channel for plain threads; the channel must belong to a loop, or be bound to the running one by this.
+
+        Raises:
+            RuntimeError: the channel belongs to no loop yet and none runs here.
+        """
+        return BlockingChannel(self._state, self._closed)
+
+    def statistics(self) -> ChannelStatistics:
+        """What the channel has seen; works anywhere."""
+        state = self._state
+        return ChannelStatistics(
+            capacity=state.capacity,
+            buffered=len(state.buffer),
+            senders_waiting=state.senders.length,
+            receivers_waiting=state.receivers.length,
+            sent=state.sent,
+            received=state.received,
+            dropped=state.dropped,
+            closed=state.closed,
+        )
+
+    @property
+    def capacity(self) -> int | float:
+        """The size of the buffer."""
+        return self._state.capacity
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close()`` was called; values may still be in the buffer."""
+        return self._state.closed
+
+    @property
+    def name(self) -> str | None:
+        """The name it was given."""
+        return self._state.name
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """None; anyio asks."""
+        return {}
+
+    def __len__(self) -> int:
+        return len(self._state.buffer)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return repr(self._state)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        value: T = await self._take()
+        if value is CLOSED:
+            if self._state.cause is not None:
+                raise self._closed("receive from a closed channel")
+            raise StopAsyncIteration
+        return value
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        # A cancellation is no failure: the receivers see a plain end.
+        self.close(error if isinstance(error, Exception) else None)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def __case__(self) -> Case[T]:
+        return ReceiveCase(self)
+
+    async def _take(self) -> Any:
+        """A value, or CLOSED."""
+        state = self._state
+        driver = state.driver
+        if driver.ident != get_ident() or not driver.running():
+            driver = state.enter()
+        if driver.budget:
+            driver.budget -= 1
+        else:
+            await driver.pause()
+        value = state.take()
+        if value is PENDING:
+            waiter = driver.waiter()
+            state.park_receiver(waiter, driver)
+            value = await waiter
+        return value
+
+    def _closed(self, what: str) -> ChannelClosed:
+        """A fresh error each time; with the cause that ``close()`` was given."""
+        error = ChannelClosed(f"{what}: {self!r}", self)
+        error.__cause__ = self._state.cause
+        return error
+
+
+class ReceiveCase(Case[T]):
+    """Receive, as a case of a select."""
+
+    __slots__ = ("_channel",)
+
+    _source: ChannelState
+
+    def __init__(self, channel: Channel[T]) -> None:
+        self._channel = channel
+        self._source = channel._state
+
+    def _ready(self) -> bool:
+        return self._source.can_take()
+
+    def _take(self) -> Any:
+        return self._source.take()
+
+    def _publish(self, entry: SelectEntry, driver: Driver) -> None:
+        self._source.park_receiver(entry, driver)
+
+    def _result(self, value: Any) -> Any:
+        if value is CLOSED:
+            raise self._channel._closed("receive from a closed channel")
+        return value
+
+
+class ReceiveOkCase(ReceiveCase[Any]):
+    """Receive with the ok flag, as a case of a select."""
+
+    __slots__ = ()
+
+    def _result(self, value: Any) -> Any:
+        return (None, False) if value is CLOSED else (value, True)
+
+
+class SendCase(Case[None]):
+    """Send, as a case of a select."""
+
+    __slots__ = ("_channel", "_item")
+
+    _source: ChannelState
+
+    def __init__(self, channel: Channel[T], item: T) -> None:
+        self._channel: Channel[Any] = channel
+        self._item = item
+        self._source = channel._state
+
+    def _ready(self) -> bool:
+        return self._source.can_put()
+
+    def _take(self) -> Any:
+        return self._source.put(self._item)
+
+    def _publish(self, entry: SelectEntry, driver: Driver) -> None:
+        entry.item = self._item
+        self._source.park_sender(entry, driver)
+
+    def _result(self, value: Any) -> None:
+        if value is CLOSED:
+            raise self._channel._closed("send on a closed channel")

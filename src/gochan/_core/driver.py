@@ -1,0 +1,167 @@
+"""Which event loop runs here, and what belongs to it.
+
+Shape
+    One ``Driver`` per running event loop. A primitive (``LoopBound``) remembers the driver it was last used under
+    and, once somebody has *waited* on it, the one that owns it. The check on every operation is two comparisons; all
+    else is in ``enter``, the slow path: first use, take-over from a closed loop, or misuse.
+
+Invariants
+    D1  A primitive with waiters has an owner, and all its waiters are that driver's.
+    D2  Only the owner's thread, while no other loop runs in it, changes a primitive that has an owner, until the
+        owner's loop is closed. Then the next loop takes the primitive over, contents and all; what was still
+        parked under the dead loop is dropped.
+    D3  A task that only ever does operations that need not wait yields once in about ``QUANTUM * STREAK`` of them.
+
+The budget
+    Asking on every operation which task is running costs as much as the operation. So a quantum of operations is
+    handed out without asking; when it is used up, the task that used the last one is noted. The same task met
+    STREAK times in a row, with nobody having parked in between, has had the loop for itself and yields once. Whoever
+    parks ends every streak: if another task could park, the hog was suspended itself.
+
+Prior art
+    tokio's cooperative budget; sniffio's detection of the running library.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from threading import get_ident
+from typing import Any, Final, NoReturn
+
+from .waiter import Waiter
+from .waitqueue import EMPTY, WaitQueue
+
+QUANTUM: Final = 25
+STREAK: Final = 4
+
+
+class Driver:
+    """How operations wait in one event loop."""
+
+    __slots__ = ("__weakref__", "budget", "goroutines", "hog", "ident", "running", "streak")
+
+    backend = "none"
+
+    def __init__(self) -> None:
+        self.ident = 0  # the loop's thread
+        self.running: Any = bool  # called without arguments: is the loop running?
+        self.budget = QUANTUM
+        self.hog = 0
+        self.streak = 0
+        self.goroutines = 1  # the number last given out; 1 is main
+
+    def alive(self) -> bool:
+        """Whether the loop can still run."""
+        return False
+
+    def waiter(self, item: Any = None) -> Waiter:
+        """A waiter for the running task; RuntimeError outside a task."""
+        raise NotImplementedError
+
+    def task(self) -> object:
+        """The task that runs now."""
+        raise NotImplementedError
+
+    async def yield_once(self) -> None:
+        """Let every other ready task, timer and socket have its turn; a cancellation point."""
+        raise NotImplementedError
+
+    def call_soon_threadsafe(self, fn: Any, *args: Any) -> None:
+        """Run ``fn`` in the loop's thread; RuntimeError when the loop has ended."""
+        raise NotImplementedError
+
+    async def pause(self) -> None:
+        """The quantum is used up: yield if one task used several (D3)."""
+        self.budget = QUANTUM - 1
+        hog = id(self.task())
+        if hog != self.hog:
+            self.hog, self.streak = hog, 1
+            return
+        self.streak += 1
+        if self.streak >= STREAK:
+            self.hog = 0
+            await self.yield_once()
+
+
+NOWHERE: Final = Driver()
+NOWHERE.budget = 0
+
+
+def current_driver() -> Driver | None:
+    """The driver of the event loop that runs in this thread, if any."""
+    # trio first: in trio's guest mode both run, and only inside a trio task is trio the one that counts.
+    if "trio" in sys.modules:
+        from . import trio_driver
+
+        driver = trio_driver.running_driver()
+        if driver is not None:
+            return driver
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    from . import asyncio_driver
+
+    return asyncio_driver.driver_of(loop)
+
+
+class LoopBound:
+    """What belongs to the event loop that first waits on it."""
+
+    __slots__ = ("driver", "owner")
+
+    def __init__(self) -> None:
+        self.driver: Driver = NOWHERE
+        self.owner: Driver | None = None
+
+    def enter(self) -> Driver:
+        """The driver of the running loop, checked against the owner (D2): the slow path of every operation."""
+        driver = current_driver()
+        owner = self.owner
+        if driver is None:
+            raise RuntimeError(f"{self!r} was awaited outside an event loop: await it in a task of asyncio or trio")
+        if owner is not None and owner is not driver:
+            if owner.alive():
+                self.refuse(driver)
+            self.forget_waiters()
+            self.owner = None
+        driver.ident = get_ident()
+        self.driver = driver
+        return driver
+
+    def check(self) -> None:
+        """The same for operations that cannot wait; these may also be used where no loop runs."""
+        driver = self.driver
+        if driver.ident == get_ident() and driver.running():
+            return
+        driver_here, owner = current_driver(), self.owner
+        if owner is None or owner is driver_here:
+            return
+        if not owner.alive():
+            self.forget_waiters()
+            self.owner = None
+        elif driver_here is not None or owner.ident != get_ident():
+            self.refuse(driver_here)
+
+    def own(self, driver: Driver) -> None:
+        """Somebody waits now (D1)."""
+        self.owner = driver
+
+    def forget_waiters(self) -> None:
+        """Drop what is parked under a loop that is closed."""
+        raise NotImplementedError
+
+    def refuse(self, here: Driver | None) -> NoReturn:
+        assert self.owner is not None
+        where = "another thread" if self.owner.ident != get_ident() else "a second event loop"
+        raise RuntimeError(
+            f"{self!r} belongs to the {self.owner.backend} event loop that first waited on it and was used from "
+            f"{where}{self.remedy()}"
+        )
+
+    def remedy(self) -> str:
+        return ": use it in that loop only, from a thread through anyio.from_thread.run_sync"
+
+
+__all__ = ["EMPTY", "NOWHERE", "Driver", "LoopBound", "WaitQueue", "current_driver"]

@@ -1,0 +1,140 @@
+"""How an operation waits in a plain thread, outside the loop.
+
+Shape
+    The thread makes a waiter, posts "try, or publish this waiter" to the loop and sleeps on a lock that the commit
+    releases. Everything that touches a queue happens in the loop's thread, so the state machines need no locks.
+    Posts are batched: one ``call_soon_threadsafe`` carries all that were posted before the loop gets to it.
+
+Invariants
+    T1  A thread that posted is woken exactly once: by a commit, by its own withdrawal, or by the end of the run.
+    T2  A time-out does not decide anything: the thread asks the loop to withdraw, and the loop's answer holds.
+        Posts are run in order, so the withdrawal never overtakes the operation.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from threading import Lock, get_ident
+from typing import Any
+
+from .driver import Driver, current_driver
+from .waiter import CANCELLED, COMMITTED, PARKED, Waiter
+
+
+class ThreadWaiter(Waiter):
+    """An operation that a plain thread waits for."""
+
+    __slots__ = ("error", "woken")
+
+    def __init__(self, item: Any = None) -> None:
+        super().__init__(item)
+        self.error: BaseException | None = None
+        self.woken = Lock()
+        self.woken.acquire()
+
+    def commit(self, value: Any) -> None:
+        # The lock comes last: the thread reads what was written before it.
+        self.state = COMMITTED
+        self.value = value
+        self.woken.release()
+
+    def give_up(self, error: BaseException | None = None) -> None:
+        """Withdraw unless it is committed (T2); in the loop's thread."""
+        if self.state == PARKED:
+            self.withdraw()
+            self.state = CANCELLED
+            self.error = error
+            self.woken.release()
+
+
+class Bridge:
+    """The way from plain threads into one event loop."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+        self.lock = Lock()
+        self.posts: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self.waiting: set[ThreadWaiter] = set()
+        self.scheduled = False
+        self.ended = False
+        self.watched = False
+        if current_driver() is driver:
+            self._watch()
+
+    def _watch(self) -> None:
+        if not self.watched:
+            self.watched = True
+            self.driver.at_end(self.end)  # type: ignore[attr-defined]  # both drivers of event loops have it
+
+    def wait(self, start: Callable[[ThreadWaiter], object], item: Any, timeout: float | None) -> Any:
+        """Run ``start`` in the loop and wait for what becomes of its waiter; TimeoutError with nothing done."""
+        if self.driver.ident == get_ident() and self.driver.running():
+            raise RuntimeError(
+                "a blocking operation in the event loop's own thread would stop the loop: await the channel instead"
+            )
+        waiter = ThreadWaiter(item)
+        with self.lock:
+            if self.ended or not self.driver.alive():
+                raise RuntimeError("the event loop of this channel has ended")
+            self.waiting.add(waiter)
+        try:
+            self.post(self._start, start, waiter)
+            if not waiter.woken.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
+                self.post(waiter.give_up, TimeoutError("timed out"))
+                waiter.woken.acquire()
+        except BaseException:
+            self._abandon(waiter)
+            raise
+        finally:
+            with self.lock:
+                self.waiting.discard(waiter)
+        if waiter.error is not None:
+            raise waiter.error
+        return waiter.value
+
+    def _start(self, start: Callable[[ThreadWaiter], object], waiter: ThreadWaiter) -> None:
+        # What the operation raises in the loop is the thread's, not the loop's.
+        try:
+            start(waiter)
+        except BaseException as error:
+            waiter.give_up(error)
+
+    def _abandon(self, waiter: ThreadWaiter) -> None:
+        try:
+            self.post(waiter.give_up)
+        except RuntimeError:
+            pass  # the loop has ended, and its queues with it
+
+    def post(self, fn: Callable[..., object], *args: Any) -> None:
+        """Run ``fn`` in the loop's thread, after all that was posted before."""
+        with self.lock:
+            self.posts.append((fn, args))
+            if self.scheduled or self.ended:
+                return
+            self.scheduled = True
+        try:
+            self.driver.call_soon_threadsafe(self.drain)
+        except RuntimeError:
+            self.end()
+
+    def drain(self) -> None:
+        self._watch()
+        with self.lock:
+            self.scheduled = False
+            count = len(self.posts)
+        for _ in range(count):
+            fn, args = self.posts.popleft()
+            fn(*args)
+
+    def end(self) -> None:
+        """The run is over: nobody will commit anything any more (T1)."""
+        with self.lock:
+            self.ended = True
+            self.posts.clear()
+            left = list(self.waiting)
+        for waiter in left:
+            waiter.give_up(RuntimeError("the event loop of this channel has ended"))
+
+
+__all__ = ["Bridge", "ThreadWaiter"]

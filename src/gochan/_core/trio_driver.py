@@ -1,0 +1,122 @@
+"""How a waiter suspends and resumes a task of trio.
+
+``wait_task_rescheduled`` and ``reschedule`` are all it takes: trio calls the abort function only while the task is
+parked, so a committed operation returns normally and its cancellation waits for the next checkpoint (W3).
+
+A KeyboardInterrupt must not strike between the steps of a commit: the classes above register their methods with
+``protect``, which marks their code as trio marks its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from threading import get_ident
+from typing import Any
+
+import trio
+from trio.lowlevel import Abort, RunVar
+
+from .driver import Driver
+from .waiter import CANCELLED, COMMITTED, PARKED, Waiter
+
+
+class TrioDriver(Driver):
+    """The driver of one trio run."""
+
+    __slots__ = ("ended", "ends", "token")
+
+    backend = "trio"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ident = get_ident()
+        self.token = trio.lowlevel.current_trio_token()
+        self.ended = False
+        self.ends: list[Callable[[], None]] = []
+        self.running = self._is_running
+        trio.lowlevel.spawn_system_task(self._lifetime, name="gochan: end of run")
+
+    async def _lifetime(self) -> None:
+        # A second run in the same thread must not be mistaken for this one, and threads that wait must hear of its
+        # end; a system task is cancelled when main has ended.
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.ended = True
+            for fn in self.ends:
+                fn()
+
+    def _is_running(self) -> bool:
+        return not self.ended and trio.lowlevel.in_trio_run()
+
+    def alive(self) -> bool:
+        return not self.ended
+
+    def task(self) -> object:
+        return trio.lowlevel.current_task()
+
+    def waiter(self, item: Any = None) -> TrioWaiter:
+        self.hog = 0
+        return TrioWaiter(trio.lowlevel.current_task(), item)
+
+    async def yield_once(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def call_soon_threadsafe(self, fn: Callable[..., object], *args: Any) -> None:
+        try:
+            self.token.run_sync_soon(fn, *args)
+        except trio.RunFinishedError:
+            raise RuntimeError("the trio run has ended") from None
+
+    def at_end(self, fn: Callable[[], None]) -> None:
+        """Call ``fn`` when the run ends."""
+        self.ends.append(fn)
+
+
+class TrioWaiter(Waiter):
+    """A parked operation of a trio task."""
+
+    __slots__ = ("task",)
+
+    def __init__(self, task: trio.lowlevel.Task, item: Any) -> None:
+        self.item = item
+        self.queue = None
+        self.entries = None
+        self.state = PARKED
+        self.value = None
+        self.task = task
+
+    def commit(self, value: Any) -> None:
+        self.state = COMMITTED
+        self.value = value
+        trio.lowlevel.reschedule(self.task)
+
+    def abort(self, _raise_cancel: Any) -> Abort:
+        self.withdraw()
+        self.state = CANCELLED
+        return Abort.SUCCEEDED
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        try:
+            yield from trio.lowlevel.wait_task_rescheduled(self.abort).__await__()
+        except BaseException:
+            if self.state == PARKED:  # the coroutine is closed, not cancelled
+                self.withdraw()
+                self.state = CANCELLED
+            raise
+        return self.value
+
+
+_driver: RunVar[TrioDriver] = RunVar("gochan")
+
+
+def running_driver() -> TrioDriver | None:
+    """The driver of the trio run whose task runs now, if any."""
+    if not trio.lowlevel.in_trio_task():
+        return None
+    try:
+        return _driver.get()
+    except LookupError:
+        driver = TrioDriver()
+        _driver.set(driver)
+        return driver

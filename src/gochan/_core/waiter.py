@@ -1,0 +1,83 @@
+"""One parked operation, and what becomes of it.
+
+Shape
+    ``PARKED`` turns once, into ``COMMITTED`` (a peer completed the operation: the value is here) or ``CANCELLED``
+    (the operation withdrew and had no effect). A plain operation publishes its waiter in one queue. A select
+    publishes one entry per case, all of which share one waiter: the first peer to commit an entry takes all of them
+    out, so that exactly one case can ever be committed.
+
+Invariants
+    W1  A waiter leaves PARKED exactly once.
+    W2  A waiter that is not PARKED is in no queue, and neither is any entry of its select.
+    W3  A COMMITTED operation returns its value normally, whatever cancellation arrives afterwards; the driver
+        delivers that one at the task's next suspension.
+
+Why not
+    A future per operation says "done" when the task is scheduled, so a cancellation that arrives between hand-over
+    and wake-up loses the value (anyio's memory streams do), or the sender is told "cancelled" though the receiver
+    has it. Here the cancellation asks the *operation*, which knows whether it has happened.
+
+Prior art
+    Concurrent ML's events; Go's ``sudog`` and ``selectDone``; ``shared`` claim flags of crossbeam-channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, Final
+
+from .waitqueue import Entry, WaitQueue
+
+PARKED: Final = 0
+COMMITTED: Final = 1
+CANCELLED: Final = 2
+
+
+class Waiter(Entry):
+    """A parked operation; each driver says how it suspends and resumes its task."""
+
+    __slots__ = ("entries", "state", "value")
+
+    def __init__(self, item: Any = None) -> None:
+        self.item = item
+        self.queue = None
+        self.state = PARKED
+        self.value: Any = None
+        self.entries: list[SelectEntry] | None = None  # of a select, while it is parked
+
+    def publish(self, cases: list[SelectEntry]) -> None:
+        self.entries = cases
+
+    def withdraw(self) -> None:
+        """Leave every queue, with nothing done (W2)."""
+        if self.entries is not None:
+            for entry in self.entries:
+                if entry.queue is not None:
+                    entry.queue.remove(entry)
+            self.entries = None
+        elif self.queue is not None:
+            self.queue.remove(self)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        """Suspend the task until this operation is committed (returns the value) or cancelled (raises)."""
+        raise NotImplementedError
+
+
+class SelectEntry(Entry):
+    """One case of a parked select."""
+
+    __slots__ = ("index", "waiter")
+
+    def __init__(self, waiter: Waiter, index: int) -> None:
+        self.waiter = waiter
+        self.index = index
+        self.item = None
+        self.queue = None
+
+    def commit(self, value: Any) -> None:
+        # The sisters go before the task is woken: a peer in the same tick must not find them (W2).
+        self.waiter.withdraw()
+        self.waiter.commit((self.index, value))
+
+
+__all__ = ["CANCELLED", "COMMITTED", "PARKED", "Entry", "SelectEntry", "WaitQueue", "Waiter"]

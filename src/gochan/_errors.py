@@ -1,0 +1,42 @@
+"""What goes wrong, in one place; every message says what happened, to which object, and what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+
+
+class ChannelClosed(anyio.EndOfStream, anyio.ClosedResourceError):
+    """The channel is closed: a send cannot be accepted, or a receive found it closed and drained.
+
+    One error for both ends, and anyio's two: ``except anyio.EndOfStream`` around a receive and
+    ``except anyio.ClosedResourceError`` around a send both catch it. ``__cause__`` is what was given to ``close()``.
+
+    Go: a panic on send, the ``ok`` flag on receive.
+    """
+
+    channel: Any
+    """The channel that is closed."""
+
+    def __init__(self, message: str = "the channel is closed", channel: Any = None) -> None:
+        super().__init__(message)
+        self.channel = channel
+
+
+class ContextError(Exception):
+    """Why a context, or a goroutine, ended before its time."""
+
+
+class Cancelled(ContextError):
+    """It was cancelled.
+
+    Go: ``context.Canceled``.
+    """
+
+
+class DeadlineExceeded(ContextError, TimeoutError):
+    """Its deadline passed.
+
+    Go: ``context.DeadlineExceeded``.
+    """

@@ -1,0 +1,128 @@
+"""Signals: things that happen once, and wake everybody who waits for them.
+
+Invariant E1: a signal that is set has no waiters.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._case import Case
+from ._core.driver import Driver, LoopBound
+from ._core.waiter import SelectEntry
+from ._core.waitqueue import EMPTY, WaitQueue
+
+
+class _SignalState(LoopBound):
+    __slots__ = ("fired", "kind", "waiters")
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.fired = False
+        self.waiters: WaitQueue = EMPTY
+
+    def set(self) -> None:
+        if not self.fired:
+            self.fired = True
+            self.waiters.drain(None)
+
+    def park(self, entry: Any, driver: Driver) -> None:
+        if self.waiters is EMPTY:
+            self.waiters = WaitQueue()
+        self.owner = driver
+        self.waiters.append(entry)
+
+    def forget_waiters(self) -> None:
+        self.waiters = EMPTY
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {'set' if self.fired else 'not set'} waiters={self.waiters.length}>"
+
+    def _check(self) -> None:
+        self.waiters._check()
+        assert not (self.fired and self.waiters.length), "E1: somebody waits for a signal that is set"
+
+
+class Signal:
+    """Something that happens once, seen from the outside: wait for it, ask for it, select over it.
+
+    Go: a channel that is only ever closed, as ``ctx.Done()`` is.
+    """
+
+    __slots__ = ("__weakref__", "_state")
+
+    def __init__(self) -> None:
+        self._state = _SignalState(type(self).__name__)
+
+    def is_set(self) -> bool:
+        """Whether it has happened; works anywhere."""
+        return self._state.fired
+
+    async def wait(self) -> None:
+        """Wait until it happens; returns at once when it has.
+
+        Cancellation: nothing is consumed; a wait that was reached by the signal returns normally.
+        Fairness: everybody is woken, first come, first served.
+        Go: ``<-done``.
+
+        Example:
+            >>> import gochan
+            >>> async def main() -> None:
+            ...     started = gochan.Event()
+            ...     async def server() -> None:
+            ...         started.set()
+            ...     gochan.go(server)
+            ...     await started.wait()
+            ...     print("started")
+            >>> gochan.run(main)
+            started
+        """
+        state = self._state
+        driver = state.enter()
+        if driver.budget:
+            driver.budget -= 1
+        else:
+            await driver.pause()
+        if not state.fired:
+            waiter = driver.waiter()
+            state.park(waiter, driver)
+            await waiter
+
+    def __case__(self) -> Case[None]:
+        return _SignalCase(self._state)
+
+    def __repr__(self) -> str:
+        return repr(self._state)
+
+
+class Event(Signal):
+    """Something that happens once: ``set()`` it, and everybody who waits or will wait goes on.
+
+    Go: a done channel, and closing it.
+    """
+
+    __slots__ = ()
+
+    def set(self) -> None:
+        """Let it happen; idempotent."""
+        self._state.check()
+        self._state.set()
+
+
+class _SignalCase(Case[None]):
+    __slots__ = ()
+
+    _source: _SignalState
+
+    def __init__(self, state: _SignalState) -> None:
+        self._source = state
+
+    def _ready(self) -> bool:
+        return self._source.fired
+
+    def _take(self) -> Any:
+        return None
+
+    def _publish(self, entry: SelectEntry, driver: Driver) -> None:
+        self._source.park(entry, driver)

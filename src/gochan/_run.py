@@ -1,0 +1,83 @@
+"""``run``: the program's entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Literal, TypeVar
+
+import anyio
+from typing_extensions import TypeVarTuple, Unpack
+
+from ._goroutine import Group, coroutine_of
+
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
+
+
+def run(
+    main: Callable[[Unpack[Args]], Coroutine[Any, Any, T]],
+    *args: Unpack[Args],
+    backend: Literal["asyncio", "trio"] = "asyncio",
+    backend_options: dict[str, Any] | None = None,
+    leaks: Literal["warn", "error", "ignore"] = "warn",
+) -> T:
+    """Run ``main(*args)`` as a program, and end its goroutines when it returns.
+
+    Args:
+        backend: the event loop's library; ``"trio"`` must be installed.
+        backend_options: as ``anyio.run`` takes them, ``{"use_uvloop": True}`` for one.
+        leaks: what to do about goroutines that can never wake; reserved, nothing is reported yet.
+
+    Returns:
+        What main returned.
+
+    Raises:
+        BaseException: what main raised, bare.
+        ExceptionGroup: a goroutine failed.
+        SystemExit, KeyboardInterrupt: bare, wherever they arise.
+
+    Go: ``func main``. A goroutine that fails ends the program with its error; what still runs when main returns is
+    cancelled, and its clean-up is waited for.
+    """
+    if leaks not in ("warn", "error", "ignore"):
+        raise ValueError(f"leaks is 'warn', 'error' or 'ignore', not {leaks!r}")
+    if backend not in ("asyncio", "trio"):
+        raise ValueError(f"backend is 'asyncio' or 'trio', not {backend!r}")
+    try:
+        return anyio.run(_program, main, args, backend=backend, backend_options=backend_options)
+    except BaseExceptionGroup as group:
+        ending = _ending(group)
+        if ending is None:
+            raise
+    raise ending
+
+
+async def _program(main: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...]) -> T:
+    failure: Exception | None = None
+    result: T
+    coroutine = coroutine_of(main, args, "run()")
+    try:
+        async with Group() as group:
+            try:
+                result = await coroutine
+            except Exception as error:
+                failure = error
+            group.cancel()
+    except BaseExceptionGroup as others:
+        if failure is None:
+            raise
+        raise BaseExceptionGroup(others.message, [failure, *others.exceptions]) from None
+    if failure is not None:
+        raise failure
+    return result
+
+
+def _ending(error: BaseException) -> BaseException | None:
+    """The SystemExit or KeyboardInterrupt inside a group."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            found = _ending(inner)
+            if found is not None:
+                return found
+        return None
+    return error if isinstance(error, SystemExit | KeyboardInterrupt) else None

@@ -1,0 +1,310 @@
+"""Select: wait for the first of several operations, and do exactly that one.
+
+Shape
+    Three passes, as in Go's ``selectgo``.
+    Pass 1  Look for cases that need not wait and commit one of them, chosen uniformly.
+    Pass 2  Publish one entry per case, all sharing one waiter, and park.
+    Pass 3  Nothing: the peer that commits an entry takes its sisters out of their queues before it wakes the task,
+            and so does a cancellation.
+
+Invariants
+    S1  At most one case commits: all entries leave their queues together (W1, W2).
+    S2  A losing case leaves no trace, and leaving is O(1) for each.
+    S3  A select never pairs with itself: pass 1 looks while none of its entries is published, and pass 2 does not
+        look.
+    S4  Among ready cases each has the same chance. A channel listed twice therefore has two.
+
+Why not
+    Racing coroutines commits more than one (the losers' values are gone). Polling in random order starves, and two
+    selects that poll on an unbuffered channel never meet.
+
+Prior art
+    Go's runtime/select.go; crossbeam-channel's select.rs; Concurrent ML's choose.
+"""
+
+from __future__ import annotations
+
+from random import random
+from threading import get_ident
+from typing import Any, Literal, TypeVar, overload
+
+from ._case import Case, Selectable
+from ._channel import Channel, ReceiveCase, ReceiveChannel, ReceiveOkCase, SendCase, SendChannel
+from ._core.driver import NOWHERE, LoopBound
+from ._core.waiter import SelectEntry
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+E = TypeVar("E")
+F = TypeVar("F")
+G = TypeVar("G")
+H = TypeVar("H")
+
+
+def _channel_of(channel: Any, function: str) -> Channel[Any]:
+    if type(channel) is not Channel:
+        raise TypeError(f"{function}() takes a gochan.Channel, not {channel!r}")
+    return channel
+
+
+def send(channel: SendChannel[T], value: T) -> Case[None]:
+    """The case of a select that sends ``value``.
+
+    Go: ``case ch <- v:``. The value is evaluated whichever case wins.
+    """
+    return SendCase(_channel_of(channel, "send"), value)
+
+
+def receive(channel: ReceiveChannel[T]) -> Case[T]:
+    """The case of a select that receives; the same as passing the channel itself.
+
+    Go: ``case v := <-ch:``.
+    """
+    return channel.__case__()
+
+
+def receive_ok(channel: ReceiveChannel[T]) -> Case[tuple[T, Literal[True]] | tuple[None, Literal[False]]]:
+    """The case of a select that receives a value with ``True``, or ``(None, False)`` on a closed, drained channel.
+
+    Go: ``case v, ok := <-ch:``.
+    """
+    return ReceiveOkCase(_channel_of(channel, "receive_ok"))
+
+
+class _Never(LoopBound):
+    """What a select without a single case waits on."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<select with no cases>"
+
+    def forget_waiters(self) -> None: ...
+
+
+# The cases that can be ready at all, with the numbers they have for the caller.
+_Cases = list[tuple[int, Case[Any]]]
+
+
+def _cases(selectables: tuple[Any, ...]) -> _Cases:
+    cases: _Cases = []
+    for index, selectable in enumerate(selectables):
+        if selectable is not None:
+            try:
+                case = selectable.__case__()
+            except AttributeError:
+                raise TypeError(
+                    f"case {index} of the select cannot be selected over: {selectable!r}; pass a channel, "
+                    "send(channel, value), an Event, or anything with a __case__ method"
+                ) from None
+            if not isinstance(case, Case):
+                raise TypeError(f"case {index} of the select: __case__ of {selectable!r} gave {case!r}, not a Case")
+            cases.append((index, case))
+    return cases
+
+
+def _commit(cases: _Cases, priority: bool) -> tuple[int, Any] | None:
+    """Pass 1."""
+    if priority:
+        for index, case in cases:
+            if case._ready():
+                return index, case._result(case._take())
+        return None
+    ready = [entry for entry in cases if entry[1]._ready()]
+    if not ready:
+        return None
+    index, case = ready[0] if len(ready) == 1 else ready[int(random() * len(ready))]  # S4
+    return index, case._result(case._take())
+
+
+@overload
+async def select(
+    a: Selectable[A] | None, /, *, priority: bool = ...
+) -> tuple[Literal[0], A]: ...
+
+
+@overload
+async def select(
+    a: Selectable[A] | None, b: Selectable[B] | None, /, *, priority: bool = ...
+) -> tuple[Literal[0], A] | tuple[Literal[1], B]: ...
+
+
+@overload
+async def select(
+    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, /, *, priority: bool = ...
+) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C]: ...
+
+
+@overload
+async def select(
+    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, d: Selectable[D] | None, /, *, priority: bool = ...
+) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D]: ...
+
+
+@overload
+async def select(
+    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, d: Selectable[D] | None, e: Selectable[E] | None, /, *, priority: bool = ...
+) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D] | tuple[Literal[4], E]: ...
+
+
+@overload
+async def select(
+    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, d: Selectable[D] | None, e: Selectable[E] | None, f: Selectable[F] | None, /, *, priority: bool = ...
+) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D] | tuple[Literal[4], E] | tuple[Literal[5], F]: ...
+
+
+@overload
+async def select(
+    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, d: Selectable[D] | None, e: Selectable[E] | None, f: Selectable[F] | None, g: Selectable[G] | None, /, *, priority: bool = ...
+) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D] | tuple[Literal[4], E] | tuple[Literal[5], F] | tuple[Literal[6], G]: ...
+
+
+@overload
+async def select(
+    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, d: Selectable[D] | None, e: Selectable[E] | None, f: Selectable[F] | None, g: Selectable[G] | None, h: Selectable[H] | None, /, *, priority: bool = ...
+) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D] | tuple[Literal[4], E] | tuple[Literal[5], F] | tuple[Literal[6], G] | tuple[Literal[7], H]: ...
+
+
+@overload
+async def select(*cases: Selectable[T] | None, priority: bool = ...) -> tuple[int, T]: ...
+
+
+async def select(*cases: Any, priority: bool = False) -> Any:
+    """Wait for the first of several operations; exactly one of them is done.
+
+    Args:
+        cases: channels (to receive), ``send(channel, value)``, ``receive_ok(channel)``, events, or anything with a
+            ``__case__`` method. ``None`` is never ready.
+        priority: the first ready case in the order given wins, instead of a random one.
+
+    Returns:
+        The index of the case and its value.
+
+    Raises:
+        ChannelClosed: the case that was chosen receives from a closed, drained channel or sends on a closed one.
+        TypeError: a case is not selectable.
+
+    Cancellation: all or nothing. A cancelled select has done none of its cases; a committed one returns normally.
+    Fairness: among ready cases each has the same chance; waiting, each case stands in its queue like a plain
+    operation. Without any case that can be ready it waits for ever.
+    Go: ``select``; ``None`` is the nil channel.
+
+    Example:
+        >>> import gochan
+        >>> async def main() -> None:
+        ...     jobs, results = gochan.Channel[int](1), gochan.Channel[str](1)
+        ...     await jobs.send(3)
+        ...     match await gochan.select(jobs, gochan.send(results, "done"), priority=True):
+        ...         case (0, job):
+        ...             print("job", job)
+        ...         case (1, _):
+        ...             print("sent")
+        >>> gochan.run(main)
+        job 3
+    """
+    listed = _cases(cases)
+    driver = listed[0][1]._source.driver if listed else NOWHERE
+    if driver.ident != get_ident() or not driver.running():
+        driver = (listed[0][1]._source if listed else _Never()).enter()
+    for _, case in listed:
+        if case._source.driver is not driver:
+            case._source.enter()
+    if driver.budget:
+        driver.budget -= 1
+    else:
+        await driver.pause()
+    done = _commit(listed, priority)
+    if done is not None:
+        return done
+    waiter = driver.waiter()
+    entries: list[SelectEntry] = []
+    waiter.entries = entries
+    for number, (_, case) in enumerate(listed):
+        entry = SelectEntry(waiter, number)
+        entries.append(entry)
+        case._publish(entry, driver)
+    number, value = await waiter
+    index, case = listed[number]
+    return index, case._result(value)
+
+
+@overload
+def try_select(
+    a: Selectable[A] | None, /, *, priority: bool = ...
+) -> tuple[Literal[0], A] | None: ...
+
+
+@overload
+def try_select(
+    a: Selectable[A] | None, b: Selectable[B] | None, /, *, priority: bool = ...
+) -> tuple[Literal[0], A] | tuple[Literal[1], B] | None: ...
+
+
+@overload
+def try_select(
+    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, /, *, priority: bool = ...
+) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | None: ...
+
+
+@overload
+def try_select(
+    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, d: Selectable[D] | None, /, *, priority: bool = ...
+) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D] | None: ...
+
+
+@overload
+def try_select(
+    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, d: Selectable[D] | None, e: Selectable[E] | None, /, *, priority: bool = ...
+) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D] | tuple[Literal[4], E] | None: ...
+
+
+@overload
+def try_select(
+    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, d: Selectable[D] | None, e: Selectable[E] | None, f: Selectable[F] | None, /, *, priority: bool = ...
+) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D] | tuple[Literal[4], E] | tuple[Literal[5], F] | None: ...
+
+
+@overload
+def try_select(
+    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, d: Selectable[D] | None, e: Selectable[E] | None, f: Selectable[F] | None, g: Selectable[G] | None, /, *, priority: bool = ...
+) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D] | tuple[Literal[4], E] | tuple[Literal[5], F] | tuple[Literal[6], G] | None: ...
+
+
+@overload
+def try_select(
+    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, d: Selectable[D] | None, e: Selectable[E] | None, f: Selectable[F] | None, g: Selectable[G] | None, h: Selectable[H] | None, /, *, priority: bool = ...
+) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D] | tuple[Literal[4], E] | tuple[Literal[5], F] | tuple[Literal[6], G] | tuple[Literal[7], H] | None: ...
+
+
+@overload
+def try_select(*cases: Selectable[T] | None, priority: bool = ...) -> tuple[int, T] | None: ...
+
+
+def try_select(*cases: Any, priority: bool = False) -> Any:
+    """Do one of several operations if that needs no waiting.
+
+    Args:
+        cases: as in ``select``.
+        priority: as in ``select``.
+
+    Returns:
+        The index of the case and its value, or ``None`` when no case is ready.
+
+    Raises:
+        ChannelClosed: the case that was chosen receives from a closed, drained channel or sends on a closed one.
+        TypeError: a case is not selectable.
+
+    Go: ``select`` with a ``default``.
+
+    Example:
+        >>> import gochan
+        >>> gochan.try_select(gochan.Channel[int]()) is None
+        True
+    """
+    listed = _cases(cases)
+    for _, case in listed:
+        case._source.check()
+    return _commit(listed, priority)
