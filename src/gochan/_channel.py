@@ -16,7 +16,7 @@ from typing_extensions import Self
 from ._blocking import BlockingChannel
 from ._case import Case
 from ._channel_state import CLOSED, PENDING, ChannelState
-from ._core.driver import Driver
+from ._core.driver import Driver, here
 from ._core.waiter import SelectEntry
 from ._errors import ChannelClosed
 
@@ -168,7 +168,7 @@ class Channel(ObjectStream[T]):
         """
         state = self._state
         driver = state.driver
-        if driver.ident != get_ident() or not driver.running():
+        if here() is not driver or driver.ident != get_ident():
             driver = state.enter()
         if driver.budget:
             driver.budget -= 1
@@ -210,18 +210,18 @@ class Channel(ObjectStream[T]):
         """
         state = self._state
         driver = state.driver
-        if driver.ident != get_ident() or not driver.running():
+        if here() is not driver or driver.ident != get_ident():
             driver = state.enter()
         if driver.budget:
             driver.budget -= 1
         else:
             await driver.pause()
         buffer = state.buffer
-        if 0 < len(buffer) < state.limit:  # C7
+        if buffer and state.senders.head is None:
             state.received += 1
-            value: T = buffer.popleft()
-            return value
-        value = state.take()
+            item: T = buffer.popleft()
+            return item
+        value: Any = state.take()
         if value is PENDING:
             waiter = driver.waiter()
             state.park_receiver(waiter, driver)
@@ -426,7 +426,7 @@ class Channel(ObjectStream[T]):
         """A value, or CLOSED."""
         state = self._state
         driver = state.driver
-        if driver.ident != get_ident() or not driver.running():
+        if here() is not driver or driver.ident != get_ident():
             driver = state.enter()
         if driver.budget:
             driver.budget -= 1

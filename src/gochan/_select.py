@@ -30,7 +30,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from ._case import Case, Selectable
 from ._channel import Channel, ReceiveCase, ReceiveChannel, ReceiveOkCase, SendCase, SendChannel
-from ._core.driver import NOWHERE, LoopBound
+from ._core.driver import NOWHERE, LoopBound, here
 from ._core.waiter import SelectEntry
 
 T = TypeVar("T")
@@ -207,7 +207,7 @@ async def select(*cases: Any, priority: bool = False) -> Any:
     """
     listed = _cases(cases)
     driver = listed[0][1]._source.driver if listed else NOWHERE
-    if driver.ident != get_ident() or not driver.running():
+    if here() is not driver or driver.ident != get_ident():
         driver = (listed[0][1]._source if listed else _Never()).enter()
     for _, case in listed:
         if case._source.driver is not driver:

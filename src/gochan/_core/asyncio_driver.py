@@ -37,7 +37,7 @@ from threading import get_ident
 from time import perf_counter
 from typing import Any, Final
 
-from .driver import Driver
+from .driver import QUANTUM, Driver
 from .waiter import CANCELLED, COMMITTED, PARKED, Waiter
 
 SWITCHES: Final = 128
@@ -74,6 +74,7 @@ class AsyncioDriver(Driver):
         if task is None:
             raise RuntimeError("an operation of gochan that waits must be awaited in a task")
         self.hog = 0
+        self.budget = QUANTUM
         if self.deferred:
             self.deliver(task)
         return AsyncioWaiter(self, task, item)

@@ -16,7 +16,7 @@ from typing import Any
 import trio
 from trio.lowlevel import Abort, RunVar
 
-from .driver import Driver
+from .driver import QUANTUM, Driver
 from .waiter import CANCELLED, COMMITTED, PARKED, Waiter
 
 
@@ -57,6 +57,7 @@ class TrioDriver(Driver):
 
     def waiter(self, item: Any = None) -> TrioWaiter:
         self.hog = 0
+        self.budget = QUANTUM
         return TrioWaiter(trio.lowlevel.current_task(), item)
 
     async def yield_once(self) -> None:
