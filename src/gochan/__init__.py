@@ -55,9 +55,3 @@ __all__ = [
     "sleep",
     "try_select",
 ]
-
-for _name in __all__:
-    _object = globals()[_name]
-    if getattr(_object, "__module__", "").startswith("gochan."):
-        _object.__module__ = "gochan"
-del _name, _object

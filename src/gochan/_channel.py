@@ -228,7 +228,8 @@ class Channel(ObjectStream[T]):
             value = await waiter
         if value is CLOSED:
             raise self._closed("receive from a closed channel")
-        return value
+        item = value
+        return item
 
     async def receive_ok(self) -> tuple[T, Literal[True]] | tuple[None, Literal[False]]:
         """Receive the next value with ``True``, or ``(None, False)`` when the channel is closed and drained.
@@ -281,7 +282,9 @@ class Channel(ObjectStream[T]):
             [0, 1]
         """
         if limit is not None and limit < 1:
-            raise ValueError(f"receive_many() takes at least one value, not {limit}: leave the limit out for all")
+            raise ValueError(
+                f"receive_many() takes at least one value, not {limit}: leave the limit out for all"
+            )
         values = [await self.receive()]
         self._state.take_more(values, math.inf if limit is None else limit)
         return values

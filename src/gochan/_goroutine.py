@@ -25,7 +25,7 @@ from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Generic, Literal, TypeVar, cast, final
+from typing import Any, Generic, Literal, TypeVar, final
 
 import anyio
 from typing_extensions import Self, TypeVarTuple, Unpack
@@ -56,13 +56,15 @@ def _is_async(fn: Any) -> bool:
     return wrapped is not None and _is_async(wrapped)
 
 
-def coroutine_of(fn: Callable[..., Any], args: tuple[Any, ...], asker: str) -> Coroutine[Any, Any, Any]:
+def coroutine_of(fn: Any, args: tuple[Any, ...], asker: str) -> Coroutine[Any, Any, Any]:
     """Call an async function; a plain one is refused before it runs."""
     code = getattr(fn, "__code__", None)
     if code is None or not code.co_flags & _CO_COROUTINE:
         if inspect.iscoroutine(fn):
             fn.close()
-            raise TypeError(f"{asker} takes an async function and its arguments, not a coroutine: leave out the call")
+            raise TypeError(
+                f"{asker} takes an async function and its arguments, not a coroutine: leave out the call"
+            )
         if not callable(fn):
             raise TypeError(f"{asker} takes an async function, not {fn!r}")
         if not _is_async(fn):
@@ -73,14 +75,25 @@ def coroutine_of(fn: Callable[..., Any], args: tuple[Any, ...], asker: str) -> C
     coroutine = fn(*args)
     if not isinstance(coroutine, Coroutine):
         raise TypeError(f"{asker} takes an async function, but {fn!r} returned {coroutine!r}")
-    return cast("Coroutine[Any, Any, Any]", coroutine)
+    return coroutine
 
 
 @final
 class Goroutine(Generic[T_co]):
     """A handle of a running function, made by ``go`` and ``Group.go``."""
 
-    __slots__ = ("__weakref__", "_cause", "_error", "_group", "_signal", "_state", "_task", "_value", "id", "name")
+    __slots__ = (
+        "__weakref__",
+        "_cause",
+        "_error",
+        "_group",
+        "_signal",
+        "_state",
+        "_task",
+        "_value",
+        "id",
+        "name",
+    )
 
     id: int
     """The number it has in dumps; main is 1."""
@@ -147,7 +160,9 @@ class Goroutine(Generic[T_co]):
         value: T_co = self._value
         return value
 
-    def _end(self, state: Literal["done", "failed", "cancelled"], value: Any, error: BaseException | None) -> None:
+    def _end(
+        self, state: Literal["done", "failed", "cancelled"], value: Any, error: BaseException | None
+    ) -> None:
         group = self._group
         assert group is not None
         self._state, self._value, self._error = state, value, error
@@ -195,7 +210,9 @@ class _Pending(Entry):
 
     __slots__ = ("context", "coroutine", "goroutine")
 
-    def __init__(self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any], context: Context) -> None:
+    def __init__(
+        self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any], context: Context
+    ) -> None:
         self.goroutine = goroutine
         self.coroutine = coroutine
         self.context = context
@@ -348,7 +365,12 @@ class Group:
                     cancelled = error
         return cancelled
 
-    def go(self, fn: Callable[[Unpack[Args]], Coroutine[Any, Any, T]], *args: Unpack[Args], name: str | None = None) -> Goroutine[T]:
+    def go(
+        self,
+        fn: Callable[[Unpack[Args]], Coroutine[Any, Any, T]],
+        *args: Unpack[Args],
+        name: str | None = None,
+    ) -> Goroutine[T]:
         """Start ``fn(*args)`` as a goroutine; never waits. Above the limit it starts when a place is free.
 
         Raises:
@@ -373,19 +395,27 @@ class Group:
         return goroutine
 
     def try_go(
-        self, fn: Callable[[Unpack[Args]], Coroutine[Any, Any, T]], *args: Unpack[Args], name: str | None = None
+        self,
+        fn: Callable[[Unpack[Args]], Coroutine[Any, Any, T]],
+        *args: Unpack[Args],
+        name: str | None = None,
     ) -> Goroutine[T] | None:
         """Start ``fn(*args)`` if a place is free now; ``None`` if not.
 
         Go: ``g.TryGo(f)``.
         """
         self._check_open()
-        if self._limit is not None and (self._active >= self._limit or self._queues.places.length or self._stopped):
+        if self._limit is not None and (
+            self._active >= self._limit or self._queues.places.length or self._stopped
+        ):
             return None
         return self.go(fn, *args, name=name)
 
     async def go_when_free(
-        self, fn: Callable[[Unpack[Args]], Coroutine[Any, Any, T]], *args: Unpack[Args], name: str | None = None
+        self,
+        fn: Callable[[Unpack[Args]], Coroutine[Any, Any, T]],
+        *args: Unpack[Args],
+        name: str | None = None,
     ) -> Goroutine[T]:
         """Wait for a place under the limit, then start ``fn(*args)``.
 
@@ -436,14 +466,21 @@ class Group:
 
     def _usable(self) -> bool:
         driver = self._driver
-        return self._state == "open" and driver is not None and driver.ident == get_ident() and bool(driver.running())
+        return (
+            self._state == "open"
+            and driver is not None
+            and driver.ident == get_ident()
+            and bool(driver.running())
+        )
 
     def _check_open(self) -> None:
         if self._state != "open":
             how = "has ended" if self._state == "ended" else "is not entered: use 'async with'"
             raise RuntimeError(f"this group {how}; nothing can be started in it")
         if not self._usable():
-            raise RuntimeError("this group belongs to another event loop or thread: start goroutines in its own loop")
+            raise RuntimeError(
+                "this group belongs to another event loop or thread: start goroutines in its own loop"
+            )
 
     def _goroutine(self, fn: Any, name: str | None) -> Goroutine[Any]:
         driver = self._driver
@@ -451,7 +488,9 @@ class Group:
         driver.goroutines += 1
         return Goroutine(self, driver.goroutines, name or getattr(fn, "__qualname__", None) or repr(fn))
 
-    def _start(self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any], context: Context | None) -> None:
+    def _start(
+        self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any], context: Context | None
+    ) -> None:
         goroutine._state = "running"
         # What the goroutine starts itself belongs here, wherever the call stood.
         if context is not None or _current.get() is not self:
@@ -467,7 +506,9 @@ class Group:
         elif context is None:
             self._nursery.start_soon(self._trio_main, goroutine, coroutine, name=goroutine.name)
         else:
-            context.run(partial(self._nursery.start_soon, self._trio_main, goroutine, coroutine, name=goroutine.name))
+            context.run(
+                partial(self._nursery.start_soon, self._trio_main, goroutine, coroutine, name=goroutine.name)
+            )
 
     async def _trio_main(self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any]) -> None:
         import trio
@@ -563,7 +604,9 @@ def current_group() -> Group | None:
     return group
 
 
-def go(fn: Callable[[Unpack[Args]], Coroutine[Any, Any, T]], *args: Unpack[Args], name: str | None = None) -> Goroutine[T]:
+def go(
+    fn: Callable[[Unpack[Args]], Coroutine[Any, Any, T]], *args: Unpack[Args], name: str | None = None
+) -> Goroutine[T]:
     """Start ``fn(*args)`` as a goroutine of the nearest enclosing ``Group`` or ``run``.
 
     Raises:

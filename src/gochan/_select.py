@@ -24,7 +24,7 @@ Prior art
 
 from __future__ import annotations
 
-from random import random
+from random import random, shuffle
 from threading import get_ident
 from typing import Any, Literal, TypeVar, overload
 
@@ -101,7 +101,9 @@ def _cases(selectables: tuple[Any, ...]) -> _Cases:
                     "send(channel, value), an Event, or anything with a __case__ method"
                 ) from None
             if not isinstance(case, Case):
-                raise TypeError(f"case {index} of the select: __case__ of {selectable!r} gave {case!r}, not a Case")
+                raise TypeError(
+                    f"case {index} of the select: __case__ of {selectable!r} gave {case!r}, not a Case"
+                )
             cases.append((index, case))
     return cases
 
@@ -121,9 +123,7 @@ def _commit(cases: _Cases, priority: bool) -> tuple[int, Any] | None:
 
 
 @overload
-async def select(
-    a: Selectable[A] | None, /, *, priority: bool = ...
-) -> tuple[Literal[0], A]: ...
+async def select(a: Selectable[A] | None, /, *, priority: bool = ...) -> tuple[Literal[0], A]: ...
 
 
 @overload
@@ -140,32 +140,102 @@ async def select(
 
 @overload
 async def select(
-    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, d: Selectable[D] | None, /, *, priority: bool = ...
+    a: Selectable[A] | None,
+    b: Selectable[B] | None,
+    c: Selectable[C] | None,
+    d: Selectable[D] | None,
+    /,
+    *,
+    priority: bool = ...,
 ) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D]: ...
 
 
 @overload
 async def select(
-    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, d: Selectable[D] | None, e: Selectable[E] | None, /, *, priority: bool = ...
-) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D] | tuple[Literal[4], E]: ...
+    a: Selectable[A] | None,
+    b: Selectable[B] | None,
+    c: Selectable[C] | None,
+    d: Selectable[D] | None,
+    e: Selectable[E] | None,
+    /,
+    *,
+    priority: bool = ...,
+) -> (
+    tuple[Literal[0], A]
+    | tuple[Literal[1], B]
+    | tuple[Literal[2], C]
+    | tuple[Literal[3], D]
+    | tuple[Literal[4], E]
+): ...
 
 
 @overload
 async def select(
-    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, d: Selectable[D] | None, e: Selectable[E] | None, f: Selectable[F] | None, /, *, priority: bool = ...
-) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D] | tuple[Literal[4], E] | tuple[Literal[5], F]: ...
+    a: Selectable[A] | None,
+    b: Selectable[B] | None,
+    c: Selectable[C] | None,
+    d: Selectable[D] | None,
+    e: Selectable[E] | None,
+    f: Selectable[F] | None,
+    /,
+    *,
+    priority: bool = ...,
+) -> (
+    tuple[Literal[0], A]
+    | tuple[Literal[1], B]
+    | tuple[Literal[2], C]
+    | tuple[Literal[3], D]
+    | tuple[Literal[4], E]
+    | tuple[Literal[5], F]
+): ...
 
 
 @overload
 async def select(
-    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, d: Selectable[D] | None, e: Selectable[E] | None, f: Selectable[F] | None, g: Selectable[G] | None, /, *, priority: bool = ...
-) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D] | tuple[Literal[4], E] | tuple[Literal[5], F] | tuple[Literal[6], G]: ...
+    a: Selectable[A] | None,
+    b: Selectable[B] | None,
+    c: Selectable[C] | None,
+    d: Selectable[D] | None,
+    e: Selectable[E] | None,
+    f: Selectable[F] | None,
+    g: Selectable[G] | None,
+    /,
+    *,
+    priority: bool = ...,
+) -> (
+    tuple[Literal[0], A]
+    | tuple[Literal[1], B]
+    | tuple[Literal[2], C]
+    | tuple[Literal[3], D]
+    | tuple[Literal[4], E]
+    | tuple[Literal[5], F]
+    | tuple[Literal[6], G]
+): ...
 
 
 @overload
 async def select(
-    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, d: Selectable[D] | None, e: Selectable[E] | None, f: Selectable[F] | None, g: Selectable[G] | None, h: Selectable[H] | None, /, *, priority: bool = ...
-) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D] | tuple[Literal[4], E] | tuple[Literal[5], F] | tuple[Literal[6], G] | tuple[Literal[7], H]: ...
+    a: Selectable[A] | None,
+    b: Selectable[B] | None,
+    c: Selectable[C] | None,
+    d: Selectable[D] | None,
+    e: Selectable[E] | None,
+    f: Selectable[F] | None,
+    g: Selectable[G] | None,
+    h: Selectable[H] | None,
+    /,
+    *,
+    priority: bool = ...,
+) -> (
+    tuple[Literal[0], A]
+    | tuple[Literal[1], B]
+    | tuple[Literal[2], C]
+    | tuple[Literal[3], D]
+    | tuple[Literal[4], E]
+    | tuple[Literal[5], F]
+    | tuple[Literal[6], G]
+    | tuple[Literal[7], H]
+): ...
 
 
 @overload
@@ -222,7 +292,12 @@ async def select(*cases: Any, priority: bool = False) -> Any:
     waiter = driver.waiter()
     entries: list[SelectEntry] = []
     waiter.entries = entries
-    for number, (_, case) in enumerate(listed):
+    numbered = list(enumerate(listed))
+    if len({case._source for _, case in listed}) < len(listed):
+        shuffle(
+            numbered
+        )  # S4: a peer takes the entry that stands first, so which of two on one channel does is drawn
+    for number, (_, case) in numbered:
         entry = SelectEntry(waiter, number)
         entries.append(entry)
         case._publish(entry, driver)
@@ -232,9 +307,7 @@ async def select(*cases: Any, priority: bool = False) -> Any:
 
 
 @overload
-def try_select(
-    a: Selectable[A] | None, /, *, priority: bool = ...
-) -> tuple[Literal[0], A] | None: ...
+def try_select(a: Selectable[A] | None, /, *, priority: bool = ...) -> tuple[Literal[0], A] | None: ...
 
 
 @overload
@@ -251,32 +324,106 @@ def try_select(
 
 @overload
 def try_select(
-    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, d: Selectable[D] | None, /, *, priority: bool = ...
+    a: Selectable[A] | None,
+    b: Selectable[B] | None,
+    c: Selectable[C] | None,
+    d: Selectable[D] | None,
+    /,
+    *,
+    priority: bool = ...,
 ) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D] | None: ...
 
 
 @overload
 def try_select(
-    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, d: Selectable[D] | None, e: Selectable[E] | None, /, *, priority: bool = ...
-) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D] | tuple[Literal[4], E] | None: ...
+    a: Selectable[A] | None,
+    b: Selectable[B] | None,
+    c: Selectable[C] | None,
+    d: Selectable[D] | None,
+    e: Selectable[E] | None,
+    /,
+    *,
+    priority: bool = ...,
+) -> (
+    tuple[Literal[0], A]
+    | tuple[Literal[1], B]
+    | tuple[Literal[2], C]
+    | tuple[Literal[3], D]
+    | tuple[Literal[4], E]
+    | None
+): ...
 
 
 @overload
 def try_select(
-    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, d: Selectable[D] | None, e: Selectable[E] | None, f: Selectable[F] | None, /, *, priority: bool = ...
-) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D] | tuple[Literal[4], E] | tuple[Literal[5], F] | None: ...
+    a: Selectable[A] | None,
+    b: Selectable[B] | None,
+    c: Selectable[C] | None,
+    d: Selectable[D] | None,
+    e: Selectable[E] | None,
+    f: Selectable[F] | None,
+    /,
+    *,
+    priority: bool = ...,
+) -> (
+    tuple[Literal[0], A]
+    | tuple[Literal[1], B]
+    | tuple[Literal[2], C]
+    | tuple[Literal[3], D]
+    | tuple[Literal[4], E]
+    | tuple[Literal[5], F]
+    | None
+): ...
 
 
 @overload
 def try_select(
-    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, d: Selectable[D] | None, e: Selectable[E] | None, f: Selectable[F] | None, g: Selectable[G] | None, /, *, priority: bool = ...
-) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D] | tuple[Literal[4], E] | tuple[Literal[5], F] | tuple[Literal[6], G] | None: ...
+    a: Selectable[A] | None,
+    b: Selectable[B] | None,
+    c: Selectable[C] | None,
+    d: Selectable[D] | None,
+    e: Selectable[E] | None,
+    f: Selectable[F] | None,
+    g: Selectable[G] | None,
+    /,
+    *,
+    priority: bool = ...,
+) -> (
+    tuple[Literal[0], A]
+    | tuple[Literal[1], B]
+    | tuple[Literal[2], C]
+    | tuple[Literal[3], D]
+    | tuple[Literal[4], E]
+    | tuple[Literal[5], F]
+    | tuple[Literal[6], G]
+    | None
+): ...
 
 
 @overload
 def try_select(
-    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, d: Selectable[D] | None, e: Selectable[E] | None, f: Selectable[F] | None, g: Selectable[G] | None, h: Selectable[H] | None, /, *, priority: bool = ...
-) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D] | tuple[Literal[4], E] | tuple[Literal[5], F] | tuple[Literal[6], G] | tuple[Literal[7], H] | None: ...
+    a: Selectable[A] | None,
+    b: Selectable[B] | None,
+    c: Selectable[C] | None,
+    d: Selectable[D] | None,
+    e: Selectable[E] | None,
+    f: Selectable[F] | None,
+    g: Selectable[G] | None,
+    h: Selectable[H] | None,
+    /,
+    *,
+    priority: bool = ...,
+) -> (
+    tuple[Literal[0], A]
+    | tuple[Literal[1], B]
+    | tuple[Literal[2], C]
+    | tuple[Literal[3], D]
+    | tuple[Literal[4], E]
+    | tuple[Literal[5], F]
+    | tuple[Literal[6], G]
+    | tuple[Literal[7], H]
+    | None
+): ...
 
 
 @overload

@@ -59,7 +59,9 @@ def cancel_until_gone(task: asyncio.Task[Any], group_scope: Any) -> None:
         return
     coroutine = task.get_coro()
     # A task that has not started runs up to its first suspension, as on trio.
-    started = not inspect.iscoroutine(coroutine) or inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED
+    started = (
+        not inspect.iscoroutine(coroutine) or inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED
+    )
     if started and task is not asyncio.current_task() and not shielded(task, group_scope):
         task.cancel()
     task.get_loop().call_soon(cancel_until_gone, task, group_scope)

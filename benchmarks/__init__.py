@@ -1,0 +1,1 @@
+"""Benchmarks: ratios inside one run, and Go's benchmark names. `README.md` says how to run and read them."""

@@ -1,0 +1,37 @@
+"""The table's goals as tests. pytest-benchmark's numbers are ours; theirs, the ratio and the goal are in `extra_info`."""
+
+from __future__ import annotations
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from .contests import CONTESTS
+from .harness import Backend, Contest, Score
+from .memory import WEIGHTS, Weight
+from .ratios import run_weight
+
+TURNS = 30
+
+
+@pytest.mark.parametrize("contest", CONTESTS, ids=lambda contest: contest.name)
+def test_ratio(benchmark: BenchmarkFixture, contest: Contest) -> None:
+    """A goal on speed holds between the best turns of the two contenders, taken alternately."""
+    score = Score(contest)
+    with Backend(contest.backend) as backend:
+        backend.turn(contest.ours, 200)
+        backend.turn(contest.theirs, 200)
+        benchmark.group = "ratios"
+        benchmark.pedantic(score.take_turns, (backend,), rounds=TURNS)
+    benchmark.extra_info.update(
+        ours_ns=score.ours * 1e9, theirs_ns=score.theirs * 1e9, ratio=score.ratio, goal=str(contest.goal), met=score.met
+    )
+    if benchmark.disabled:
+        pytest.skip("one turn each is no comparison: run without --benchmark-disable")
+    assert score.met is not False, f"{contest.title}: {score.ratio:.2f}x, goal {contest.goal}x"
+
+
+@pytest.mark.parametrize("weight", WEIGHTS, ids=lambda weight: weight.name)
+def test_weight(weight: Weight) -> None:
+    """A goal on size holds."""
+    row = run_weight(weight)
+    assert row.met is not False, f"{weight.title}: {row.ours:.0f} B, goal {weight.goal} B"

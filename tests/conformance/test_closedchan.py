@@ -1,0 +1,189 @@
+"""Every operation on a closed channel, in three phrasings, after Go's test/closedchan.go.
+
+The phrasings are the plain operation, a select with that one case, and a select in which another case is never ready. A panic
+becomes `ChannelClosed`, the zero value with ok=False becomes `(None, False)`. Not ported: closing twice and closing nil panic in
+Go; here `close` is idempotent (that it is, is tested) and there is no nil channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from gochan import Channel, ChannelClosed, receive_ok, select, send, try_select
+
+from .helpers import bounded
+
+NONE_READY = object()
+
+
+class Plain:
+    """The operations as methods of the channel."""
+
+    @staticmethod
+    async def receive(channel: Channel[int]) -> int:
+        return await channel.receive()
+
+    @staticmethod
+    async def receive_ok(channel: Channel[int]) -> object:
+        return await channel.receive_ok()
+
+    @staticmethod
+    async def receive_nowait(channel: Channel[int]) -> object:
+        try:
+            return channel.receive_nowait()
+        except anyio.WouldBlock:
+            return NONE_READY
+
+    @staticmethod
+    async def send(channel: Channel[int], value: int) -> object:
+        return await channel.send(value)
+
+    @staticmethod
+    async def send_nowait(channel: Channel[int], value: int) -> object:
+        try:
+            return channel.send_nowait(value)
+        except anyio.WouldBlock:
+            return NONE_READY
+
+
+class OneCase:
+    """The operations as the only case of a select."""
+
+    @staticmethod
+    def others() -> list[Any]:
+        return []
+
+    @classmethod
+    async def receive(cls, channel: Channel[int]) -> Any:
+        return (await select(channel, *cls.others()))[1]
+
+    @classmethod
+    async def receive_ok(cls, channel: Channel[int]) -> object:
+        return (await select(receive_ok(channel), *cls.others()))[1]
+
+    @classmethod
+    async def receive_nowait(cls, channel: Channel[int]) -> object:
+        outcome = try_select(channel, *cls.others())
+        return NONE_READY if outcome is None else outcome[1]
+
+    @classmethod
+    async def send(cls, channel: Channel[int], value: int) -> object:
+        return (await select(send(channel, value), *cls.others()))[1]
+
+    @classmethod
+    async def send_nowait(cls, channel: Channel[int], value: int) -> object:
+        outcome = try_select(send(channel, value), *cls.others())
+        return NONE_READY if outcome is None else outcome[1]
+
+
+class AmongOthers(OneCase):
+    """The operations as one case of several, of which the others are never ready."""
+
+    @staticmethod
+    def others() -> list[Any]:
+        return [Channel[int](), None, send(Channel[int](), 0)]
+
+
+PHRASINGS: tuple[Any, ...] = (Plain, OneCase, AmongOthers)
+by_phrasing = pytest.mark.parametrize("ops", PHRASINGS, ids=lambda ops: ops.__name__)
+by_capacity = pytest.mark.parametrize("capacity", [0, 2])
+
+
+def closed_channel(capacity: int, *values: int) -> Channel[int]:
+    channel: Channel[int] = Channel(capacity)
+    for value in values:
+        channel.send_nowait(value)
+    channel.close()
+    return channel
+
+
+async def _raises(operation: Callable[..., Awaitable[object]], channel: Channel[int], *args: object) -> None:
+    with pytest.raises(ChannelClosed) as caught:
+        await operation(channel, *args)
+    assert caught.value.channel is channel
+
+
+@by_phrasing
+@by_capacity
+@bounded
+async def test_closed_and_drained(ops: Any, capacity: int) -> None:
+    """Every way of receiving from a closed, empty channel says at once that it is closed, as often as it is asked."""
+    channel = closed_channel(capacity)
+    for _ in range(2):
+        await _raises(ops.receive, channel)
+        assert await ops.receive_ok(channel) == (None, False)
+        await _raises(ops.receive_nowait, channel)
+
+
+@by_phrasing
+@bounded
+async def test_closed_with_values_left(ops: Any) -> None:
+    """Every way of receiving gets the values that were buffered before the close, in order, and then the end."""
+    channel = closed_channel(3, 1, 2, 3)
+    assert await ops.receive(channel) == 1
+    assert await ops.receive_ok(channel) == (2, True)
+    assert await ops.receive_nowait(channel) == 3
+    await _raises(ops.receive, channel)
+    assert await ops.receive_ok(channel) == (None, False)
+    await _raises(ops.receive_nowait, channel)
+
+
+@by_phrasing
+@by_capacity
+@bounded
+async def test_sending_on_a_closed_channel_raises_and_stores_nothing(ops: Any, capacity: int) -> None:
+    """Every way of sending on a closed channel raises, the non-blocking ones too, and the value goes nowhere."""
+    channel = closed_channel(capacity)
+    for _ in range(2):
+        await _raises(ops.send, channel, 2)
+        await _raises(ops.send_nowait, channel, 2)
+    assert len(channel) == 0
+    assert channel.statistics().sent == 0
+    assert await ops.receive_ok(channel) == (None, False)
+
+
+@by_phrasing
+@bounded
+async def test_sending_on_a_closed_channel_that_is_full(ops: Any) -> None:
+    """A non-blocking send on a channel both full and closed reports the close, not that it would have to wait."""
+    channel = closed_channel(1, 1)
+    await _raises(ops.send_nowait, channel, 2)
+    await _raises(ops.send, channel, 2)
+    assert await ops.receive_ok(channel) == (1, True)
+    assert await ops.receive_ok(channel) == (None, False)
+
+
+@by_capacity
+@bounded
+async def test_closing_again_changes_nothing(capacity: int) -> None:
+    """A second close is allowed; the first one's cause stays."""
+    channel: Channel[int] = Channel(capacity)
+    first = ValueError("first")
+    channel.close(first)
+    channel.close(ValueError("second"))
+    channel.close()
+    with pytest.raises(ChannelClosed) as caught:
+        await channel.receive()
+    assert caught.value.__cause__ is first
+
+
+@by_capacity
+@bounded
+async def test_closed_send_against_ready_receive(capacity: int) -> None:
+    """A closed send counts as ready: beside a ready receive each is chosen about half the time."""
+    channel = closed_channel(capacity)
+    ready: Channel[int] = Channel(1)
+    raised = 0
+    for _ in range(400):
+        if not len(ready):
+            ready.send_nowait(1)
+        try:
+            assert await select(ready, send(channel, 1)) == (0, 1)
+        except ChannelClosed as error:
+            assert error.channel is channel
+            raised += 1
+    assert 100 < raised < 300

@@ -1,0 +1,1 @@
+"""The library held against small sequential models."""
