@@ -73,10 +73,10 @@ bench: $(STAMP)-bench ## run the benchmarks
 
 .PHONY: lint
 lint: $(STAMP)-lint ## format check, linter and type checkers
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy src $(wildcard tests/typing)
-	$(BIN)/pyright --pythonpath $(BIN)/python
+	@passed=0; for check in "ruff format --check ." "ruff check ." "mypy src $(wildcard tests/typing)" \
+		"pyright --pythonpath $(BIN)/python"; do \
+		echo "$$check"; $(BIN)/$$check && passed=$$((passed + 1)); \
+	done; echo "$$passed of 4 checks passed"; test $$passed = 4
 
 .PHONY: check
 check: lint ## lint, then test on every supported Python that is here

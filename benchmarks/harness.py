@@ -3,6 +3,8 @@
 A *workload* is an async function of a number of operations that does its own timing and returns seconds. `Backend` runs workloads: one asyncio
 loop for all turns (the loop the user gets by default), one `trio.run` a turn (start-up is outside of what a workload times).
 
+A turn is measured in CPU time: no workload ever sleeps, so that is the work done, and a neighbour that takes the processor away does not count.
+
 Rejected: means and medians (on a shared machine they measure the neighbours), one long run each (drift lands on one contender only).
 """
 

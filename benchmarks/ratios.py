@@ -16,7 +16,7 @@ from .contests import CONTESTS
 from .harness import Backend, Contest, Score
 from .memory import COUNT, WEIGHTS, Weight
 
-TURNS = 40
+TURNS = 100
 
 
 @dataclass(frozen=True)

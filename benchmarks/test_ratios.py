@@ -10,7 +10,7 @@ from .harness import Backend, Contest, Score
 from .memory import WEIGHTS, Weight
 from .ratios import run_weight
 
-TURNS = 30
+TURNS = 60
 
 
 @pytest.mark.parametrize("contest", CONTESTS, ids=lambda contest: contest.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 import anyio
@@ -25,19 +25,19 @@ async def _noop() -> None:
 
 
 async def _asyncio_duel(producer: Callable[[], Any], consumer: Callable[[], Awaitable[None]]) -> float:
-    start = perf_counter()
+    start = thread_time()
     task = asyncio.create_task(producer())
     await consumer()
     await task
-    return perf_counter() - start
+    return thread_time() - start
 
 
 async def _trio_duel(producer: Callable[[], Any], consumer: Callable[[], Awaitable[None]]) -> float:
     async with trio.open_nursery() as nursery:
-        start = perf_counter()
+        start = thread_time()
         nursery.start_soon(producer)
         await consumer()
-        return perf_counter() - start
+        return thread_time() - start
 
 
 def channel(capacity: int, *, on_trio: bool = False) -> Workload:
@@ -142,60 +142,60 @@ async def select_ready(n: int) -> float:
         for i in range(n):
             ch.send_nowait(i)
     select = gochan.select
-    start = perf_counter()
+    start = thread_time()
     for _ in range(n):
         await select(a, b, c, d)
-    return perf_counter() - start
+    return thread_time() - start
 
 
 async def receive_ready(n: int) -> float:
     ch = Channel[int](n)
     for i in range(n):
         ch.send_nowait(i)
-    start = perf_counter()
+    start = thread_time()
     for _ in range(n):
         await ch.receive()
-    return perf_counter() - start
+    return thread_time() - start
 
 
 # -- spawning ---------------------------------------------------------------------------------------------------------------------------
 
 
 async def spawn_group(n: int) -> float:
-    start = perf_counter()
+    start = thread_time()
     async with Group() as group:
         for _ in range(n):
             group.go(_noop)
-    return perf_counter() - start
+    return thread_time() - start
 
 
 async def spawn_create_task(n: int) -> float:
-    start = perf_counter()
+    start = thread_time()
     tasks = [asyncio.create_task(_noop()) for _ in range(n)]
     for task in tasks:
         await task
-    return perf_counter() - start
+    return thread_time() - start
 
 
 async def spawn_asyncio_task_group(n: int) -> float:
-    start = perf_counter()
+    start = thread_time()
     async with asyncio.TaskGroup() as group:
         for _ in range(n):
             group.create_task(_noop())
-    return perf_counter() - start
+    return thread_time() - start
 
 
 async def spawn_anyio_task_group(n: int) -> float:
-    start = perf_counter()
+    start = thread_time()
     async with anyio.create_task_group() as group:
         for _ in range(n):
             group.start_soon(_noop)
-    return perf_counter() - start
+    return thread_time() - start
 
 
 async def spawn_nursery(n: int) -> float:
-    start = perf_counter()
+    start = thread_time()
     async with trio.open_nursery() as nursery:
         for _ in range(n):
             nursery.start_soon(_noop)
-    return perf_counter() - start
+    return thread_time() - start

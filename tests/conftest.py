@@ -3,8 +3,8 @@
 * An ``async def test_x()`` needs no marker (anyio's plugin, ``anyio_mode = "auto"``) and runs once on each
   backend below. A backend whose package is missing is left out; the header says which ones there are.
 * ``@pytest.mark.asyncio_only`` and ``@pytest.mark.trio_only`` deselect, rather than skip, the other backend.
-* A skip says what the machine lacks and how to get it. With ``CI=true`` such a skip fails the run; only a reason
-  that starts with "not applicable" (another Python version, another system) does not.
+* A skip says what the machine lacks and how to get it. With ``CI=true`` such a skip fails the run; only a
+  reason that starts with "not applicable" (another Python version, another system) does not.
 
 This file imports nothing of gochan: a broken package must show as failing tests, not as a broken conftest.
 """

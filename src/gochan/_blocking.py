@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Generic, TypeVar, final
-
-from typing_extensions import Self
+from typing import Any, Generic, Self, TypeVar, final
 
 from ._channel_state import CLOSED, PENDING, ChannelState
 from ._core.thread_driver import Bridge, ThreadWaiter

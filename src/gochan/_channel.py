@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Literal, Protocol, TypeVar, final
+from typing import Any, Literal, Protocol, Self, TypeVar, cast, final
 
 import anyio
 from anyio.abc import ObjectStream
-from typing_extensions import Self
 
 from ._blocking import BlockingChannel
 from ._case import Case
@@ -135,9 +134,8 @@ class Channel(ObjectStream[T]):
         overflow: Literal["block", "drop_newest", "drop_oldest"] = "block",
         name: str | None = None,
     ) -> None:
-        if not isinstance(capacity, int) or isinstance(capacity, bool):
-            if not isinstance(capacity, float) or not (math.isinf(capacity) or math.isnan(capacity)):
-                raise TypeError(f"the capacity of a channel is an int or math.inf, not {capacity!r}")
+        if type(capacity) is not int and not (type(capacity) is float and not math.isfinite(capacity)):
+            raise TypeError(f"the capacity of a channel is an int or math.inf, not {capacity!r}")
         if not capacity >= 0:
             raise ValueError(f"the capacity of a channel cannot be {capacity!r}: 0 or more, or math.inf")
         if overflow not in ("block", "drop_newest", "drop_oldest"):
@@ -228,8 +226,7 @@ class Channel(ObjectStream[T]):
             value = await waiter
         if value is CLOSED:
             raise self._closed("receive from a closed channel")
-        item = value
-        return item
+        return cast("T", value)
 
     async def receive_ok(self) -> tuple[T, Literal[True]] | tuple[None, Literal[False]]:
         """Receive the next value with ``True``, or ``(None, False)`` when the channel is closed and drained.
@@ -282,9 +279,7 @@ class Channel(ObjectStream[T]):
             [0, 1]
         """
         if limit is not None and limit < 1:
-            raise ValueError(
-                f"receive_many() takes at least one value, not {limit}: leave the limit out for all"
-            )
+            raise ValueError(f"receive_many() takes at least one value, not {limit}: leave the limit out for all")
         values = [await self.receive()]
         self._state.take_more(values, math.inf if limit is None else limit)
         return values
@@ -452,22 +447,20 @@ class Channel(ObjectStream[T]):
 class ReceiveCase(Case[T]):
     """Receive, as a case of a select."""
 
-    __slots__ = ("_channel",)
-
-    _source: ChannelState
+    __slots__ = ("_channel", "_state")
 
     def __init__(self, channel: Channel[T]) -> None:
         self._channel = channel
-        self._source = channel._state
+        self._source = self._state = channel._state
 
     def _ready(self) -> bool:
-        return self._source.can_take()
+        return self._state.can_take()
 
     def _take(self) -> Any:
-        return self._source.take()
+        return self._state.take()
 
     def _publish(self, entry: SelectEntry, driver: Driver) -> None:
-        self._source.park_receiver(entry, driver)
+        self._state.park_receiver(entry, driver)
 
     def _result(self, value: Any) -> Any:
         if value is CLOSED:
@@ -487,24 +480,22 @@ class ReceiveOkCase(ReceiveCase[Any]):
 class SendCase(Case[None]):
     """Send, as a case of a select."""
 
-    __slots__ = ("_channel", "_item")
-
-    _source: ChannelState
+    __slots__ = ("_channel", "_item", "_state")
 
     def __init__(self, channel: Channel[T], item: T) -> None:
         self._channel: Channel[Any] = channel
         self._item = item
-        self._source = channel._state
+        self._source = self._state = channel._state
 
     def _ready(self) -> bool:
-        return self._source.can_put()
+        return self._state.can_put()
 
     def _take(self) -> Any:
-        return self._source.put(self._item)
+        return self._state.put(self._item)
 
     def _publish(self, entry: SelectEntry, driver: Driver) -> None:
         entry.item = self._item
-        self._source.park_sender(entry, driver)
+        self._state.park_sender(entry, driver)
 
     def _result(self, value: Any) -> None:
         if value is CLOSED:

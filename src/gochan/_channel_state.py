@@ -73,7 +73,7 @@ class ChannelState(LoopBound):
         self.capacity = self.limit = capacity
         self.overflow = overflow
         self.name = name
-        self.buffer = _NOTHING
+        self.buffer: deque[Any] = _NOTHING
         self.senders: WaitQueue = EMPTY
         self.receivers: WaitQueue = EMPTY
         self.closed = False
@@ -95,7 +95,7 @@ class ChannelState(LoopBound):
         buffer = self.buffer
         if len(buffer) < self.limit:
             if buffer is _NOTHING:
-                self.buffer = buffer = deque()
+                self.buffer = buffer = deque[Any]()
             buffer.append(item)
             return None
         if self.overflow == "block":
@@ -136,10 +136,7 @@ class ChannelState(LoopBound):
     def can_put(self) -> bool:
         """Whether a send would not have to wait; one on a closed channel need not, it fails."""
         return (
-            self.closed
-            or self.receivers.head is not None
-            or len(self.buffer) < self.limit
-            or self.overflow != "block"
+            self.closed or self.receivers.head is not None or len(self.buffer) < self.limit or self.overflow != "block"
         )
 
     def can_take(self) -> bool:
@@ -185,25 +182,17 @@ class ChannelState(LoopBound):
         name = "" if self.name is None else f" {self.name!r}"
         fill = f"{len(self.buffer)}/{self.capacity}"
         state = " closed" if self.closed else ""
-        return (
-            f"<Channel{name} {fill}{state} senders={self.senders.length} receivers={self.receivers.length}>"
-        )
+        return f"<Channel{name} {fill}{state} senders={self.senders.length} receivers={self.receivers.length}>"
 
     def _check(self) -> None:
         self.senders._check()
         self.receivers._check()
         if self.senders.head is not None and self.receivers.head is not None:
-            waiting: Sequence[Waiter] = [
-                cast("SelectEntry", q.head).waiter for q in (self.senders, self.receivers)
-            ]
+            waiting: Sequence[Waiter] = [cast("SelectEntry", q.head).waiter for q in (self.senders, self.receivers)]
             assert waiting[0] is waiting[1], "C1: senders and receivers wait"
         assert not (self.buffer and self.receivers.length), "C2: a receiver waits beside a value"
         room = len(self.buffer) < self.limit
-        assert not (self.senders.length and (room or self.overflow != "block")), (
-            "C3: a sender waits beside room"
-        )
+        assert not (self.senders.length and (room or self.overflow != "block")), "C3: a sender waits beside room"
         assert len(self.buffer) <= self.capacity, "C4: more values than capacity"
-        assert not (self.closed and (self.senders.length or self.receivers.length)), (
-            "C6: somebody waits, closed"
-        )
+        assert not (self.closed and (self.senders.length or self.receivers.length)), "C6: somebody waits, closed"
         assert self.limit == (0 if self.closed else self.capacity), "C7: wrong limit"

@@ -111,18 +111,16 @@ class Event(Signal):
 
 
 class _SignalCase(Case[None]):
-    __slots__ = ()
-
-    _source: _SignalState
+    __slots__ = ("_state",)
 
     def __init__(self, state: _SignalState) -> None:
-        self._source = state
+        self._source = self._state = state
 
     def _ready(self) -> bool:
-        return self._source.fired
+        return self._state.fired
 
     def _take(self) -> Any:
         return None
 
     def _publish(self, entry: SelectEntry, driver: Driver) -> None:
-        self._source.park(entry, driver)
+        self._state.park(entry, driver)

@@ -25,10 +25,10 @@ from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Generic, Literal, TypeVar, final
+from typing import Any, Final, Generic, Literal, Self, TypeVar, final
 
 import anyio
-from typing_extensions import Self, TypeVarTuple, Unpack
+from typing_extensions import TypeVarTuple, Unpack
 
 from ._case import Case
 from ._core.asyncio_driver import AsyncioDriver
@@ -37,20 +37,24 @@ from ._core.scopes import adopt, cancel_until_gone, release
 from ._core.waiter import SelectEntry
 from ._core.waitqueue import Entry, WaitQueue
 from ._errors import Cancelled
-from ._event import Signal, _SignalState
+from ._event import Signal
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Args = TypeVarTuple("Args")
 
-_CO_COROUTINE = inspect.CO_COROUTINE
+_CO_COROUTINE: Final = inspect.CO_COROUTINE
 _current: ContextVar[Group | None] = ContextVar("gochan_group", default=None)
+
+
+def _call_of(fn: Any) -> Any:
+    return getattr(fn.__class__, "__call__", None)  # noqa: B004  # the method itself is wanted
 
 
 def _is_async(fn: Any) -> bool:
     if isinstance(fn, partial):
         return _is_async(fn.func)
-    if inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None)):
+    if inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(_call_of(fn)):
         return True
     wrapped = getattr(fn, "__wrapped__", None)  # a decorator around an async function
     return wrapped is not None and _is_async(wrapped)
@@ -62,9 +66,7 @@ def coroutine_of(fn: Any, args: tuple[Any, ...], asker: str) -> Coroutine[Any, A
     if code is None or not code.co_flags & _CO_COROUTINE:
         if inspect.iscoroutine(fn):
             fn.close()
-            raise TypeError(
-                f"{asker} takes an async function and its arguments, not a coroutine: leave out the call"
-            )
+            raise TypeError(f"{asker} takes an async function and its arguments, not a coroutine: leave out the call")
         if not callable(fn):
             raise TypeError(f"{asker} takes an async function, not {fn!r}")
         if not _is_async(fn):
@@ -72,10 +74,10 @@ def coroutine_of(fn: Any, args: tuple[Any, ...], asker: str) -> Coroutine[Any, A
                 f"{asker} takes an async function and {fn!r} is a plain one: make it async, or run it in a thread "
                 "with anyio.to_thread.run_sync"
             )
-    coroutine = fn(*args)
-    if not isinstance(coroutine, Coroutine):
-        raise TypeError(f"{asker} takes an async function, but {fn!r} returned {coroutine!r}")
-    return coroutine
+    coroutine: Any = fn(*args)
+    if isinstance(coroutine, Coroutine):
+        return coroutine  # pyright: ignore[reportUnknownVariableType]  # what it yields is its own affair
+    raise TypeError(f"{asker} takes an async function, but {fn!r} returned {coroutine!r}")
 
 
 @final
@@ -160,9 +162,7 @@ class Goroutine(Generic[T_co]):
         value: T_co = self._value
         return value
 
-    def _end(
-        self, state: Literal["done", "failed", "cancelled"], value: Any, error: BaseException | None
-    ) -> None:
+    def _end(self, state: Literal["done", "failed", "cancelled"], value: Any, error: BaseException | None) -> None:
         group = self._group
         assert group is not None
         self._state, self._value, self._error = state, value, error
@@ -184,22 +184,20 @@ class Goroutine(Generic[T_co]):
 
 
 class _ResultCase(Case[T_co]):
-    __slots__ = ("_goroutine",)
-
-    _source: _SignalState
+    __slots__ = ("_goroutine", "_state")
 
     def __init__(self, goroutine: Goroutine[T_co]) -> None:
         self._goroutine = goroutine
-        self._source = goroutine.done._state
+        self._source = self._state = goroutine.done._state
 
     def _ready(self) -> bool:
-        return self._source.fired
+        return self._state.fired
 
     def _take(self) -> Any:
         return None
 
     def _publish(self, entry: SelectEntry, driver: Driver) -> None:
-        self._source.park(entry, driver)
+        self._state.park(entry, driver)
 
     def _result(self, value: Any) -> Any:
         return self._goroutine._outcome()
@@ -210,9 +208,7 @@ class _Pending(Entry):
 
     __slots__ = ("context", "coroutine", "goroutine")
 
-    def __init__(
-        self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any], context: Context
-    ) -> None:
+    def __init__(self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any], context: Context) -> None:
         self.goroutine = goroutine
         self.coroutine = coroutine
         self.context = context
@@ -273,7 +269,7 @@ class Group:
     """
 
     def __init__(self, *, limit: int | None = None, errors: Literal["all", "first"] = "all") -> None:
-        if limit is not None and (not isinstance(limit, int) or limit < 1):
+        if limit is not None and not limit >= 1:
             raise ValueError(f"the limit of a group is a positive number of goroutines, not {limit!r}")
         if errors not in ("all", "first"):
             raise ValueError(f"errors is 'all' or 'first', not {errors!r}")
@@ -368,7 +364,7 @@ class Group:
     def go(
         self,
         fn: Callable[[Unpack[Args]], Coroutine[Any, Any, T]],
-        *args: Unpack[Args],
+        *args: *Args,
         name: str | None = None,
     ) -> Goroutine[T]:
         """Start ``fn(*args)`` as a goroutine; never waits. Above the limit it starts when a place is free.
@@ -397,7 +393,7 @@ class Group:
     def try_go(
         self,
         fn: Callable[[Unpack[Args]], Coroutine[Any, Any, T]],
-        *args: Unpack[Args],
+        *args: *Args,
         name: str | None = None,
     ) -> Goroutine[T] | None:
         """Start ``fn(*args)`` if a place is free now; ``None`` if not.
@@ -405,16 +401,14 @@ class Group:
         Go: ``g.TryGo(f)``.
         """
         self._check_open()
-        if self._limit is not None and (
-            self._active >= self._limit or self._queues.places.length or self._stopped
-        ):
+        if self._limit is not None and (self._active >= self._limit or self._queues.places.length or self._stopped):
             return None
         return self.go(fn, *args, name=name)
 
     async def go_when_free(
         self,
         fn: Callable[[Unpack[Args]], Coroutine[Any, Any, T]],
-        *args: Unpack[Args],
+        *args: *Args,
         name: str | None = None,
     ) -> Goroutine[T]:
         """Wait for a place under the limit, then start ``fn(*args)``.
@@ -431,12 +425,12 @@ class Group:
         else:
             await driver.pause()
         reserved = False
-        if self._limit is not None and not self._stopped:
-            if self._active >= self._limit or queues.places.length:
-                waiter = driver.waiter()
-                queues.own(driver)
-                queues.places.append(waiter)
-                reserved = await waiter is None
+        full = self._limit is not None and (self._active >= self._limit or queues.places.length)
+        if full and not self._stopped:
+            waiter = driver.waiter()
+            queues.own(driver)
+            queues.places.append(waiter)
+            reserved = await waiter is None
         try:
             coroutine = coroutine_of(fn, args, "Group.go_when_free()")
         except BaseException:
@@ -466,21 +460,14 @@ class Group:
 
     def _usable(self) -> bool:
         driver = self._driver
-        return (
-            self._state == "open"
-            and driver is not None
-            and driver.ident == get_ident()
-            and bool(driver.running())
-        )
+        return self._state == "open" and driver is not None and driver.ident == get_ident() and bool(driver.running())
 
     def _check_open(self) -> None:
         if self._state != "open":
             how = "has ended" if self._state == "ended" else "is not entered: use 'async with'"
             raise RuntimeError(f"this group {how}; nothing can be started in it")
         if not self._usable():
-            raise RuntimeError(
-                "this group belongs to another event loop or thread: start goroutines in its own loop"
-            )
+            raise RuntimeError("this group belongs to another event loop or thread: start goroutines in its own loop")
 
     def _goroutine(self, fn: Any, name: str | None) -> Goroutine[Any]:
         driver = self._driver
@@ -488,9 +475,7 @@ class Group:
         driver.goroutines += 1
         return Goroutine(self, driver.goroutines, name or getattr(fn, "__qualname__", None) or repr(fn))
 
-    def _start(
-        self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any], context: Context | None
-    ) -> None:
+    def _start(self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any], context: Context | None) -> None:
         goroutine._state = "running"
         # What the goroutine starts itself belongs here, wherever the call stood.
         if context is not None or _current.get() is not self:
@@ -506,9 +491,7 @@ class Group:
         elif context is None:
             self._nursery.start_soon(self._trio_main, goroutine, coroutine, name=goroutine.name)
         else:
-            context.run(
-                partial(self._nursery.start_soon, self._trio_main, goroutine, coroutine, name=goroutine.name)
-            )
+            context.run(partial(self._nursery.start_soon, self._trio_main, goroutine, coroutine, name=goroutine.name))
 
     async def _trio_main(self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any]) -> None:
         import trio
@@ -604,9 +587,7 @@ def current_group() -> Group | None:
     return group
 
 
-def go(
-    fn: Callable[[Unpack[Args]], Coroutine[Any, Any, T]], *args: Unpack[Args], name: str | None = None
-) -> Goroutine[T]:
+def go(fn: Callable[[Unpack[Args]], Coroutine[Any, Any, T]], *args: *Args, name: str | None = None) -> Goroutine[T]:
     """Start ``fn(*args)`` as a goroutine of the nearest enclosing ``Group`` or ``run``.
 
     Raises:

@@ -16,7 +16,7 @@ Args = TypeVarTuple("Args")
 
 def run(
     main: Callable[[Unpack[Args]], Coroutine[Any, Any, T]],
-    *args: Unpack[Args],
+    *args: *Args,
     backend: Literal["asyncio", "trio"] = "asyncio",
     backend_options: dict[str, Any] | None = None,
     leaks: Literal["warn", "error", "ignore"] = "warn",
@@ -54,7 +54,7 @@ def run(
 
 async def _program(main: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...]) -> T:
     failure: Exception | None = None
-    result: T
+    result: Any = None
     coroutine = coroutine_of(main, args, "run()")
     try:
         async with Group() as group:
@@ -69,15 +69,13 @@ async def _program(main: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any,
         raise BaseExceptionGroup(others.message, [failure, *others.exceptions]) from None
     if failure is not None:
         raise failure
-    return result
+    value: T = result
+    return value
 
 
 def _ending(error: BaseException) -> BaseException | None:
     """The SystemExit or KeyboardInterrupt inside a group."""
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            found = _ending(inner)
-            if found is not None:
-                return found
-        return None
-    return error if isinstance(error, SystemExit | KeyboardInterrupt) else None
+    if not isinstance(error, BaseExceptionGroup):
+        return error if isinstance(error, SystemExit | KeyboardInterrupt) else None
+    inner: tuple[Any, ...] = error.exceptions  # pyright: ignore[reportUnknownMemberType]  # groups of anything
+    return next((ending for one in inner if (ending := _ending(one)) is not None), None)

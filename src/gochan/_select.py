@@ -29,7 +29,7 @@ from threading import get_ident
 from typing import Any, Literal, TypeVar, overload
 
 from ._case import Case, Selectable
-from ._channel import Channel, ReceiveCase, ReceiveChannel, ReceiveOkCase, SendCase, SendChannel
+from ._channel import Channel, ReceiveChannel, ReceiveOkCase, SendCase, SendChannel
 from ._core.driver import NOWHERE, LoopBound, here
 from ._core.waiter import SelectEntry
 
@@ -43,11 +43,21 @@ F = TypeVar("F")
 G = TypeVar("G")
 H = TypeVar("H")
 
+# What a select of up to eight cases gives: the number of the case, literally, with its value.
+N0 = tuple[Literal[0], A]
+N1 = tuple[Literal[1], B]
+N2 = tuple[Literal[2], C]
+N3 = tuple[Literal[3], D]
+N4 = tuple[Literal[4], E]
+N5 = tuple[Literal[5], F]
+N6 = tuple[Literal[6], G]
+N7 = tuple[Literal[7], H]
+
 
 def _channel_of(channel: Any, function: str) -> Channel[Any]:
-    if type(channel) is not Channel:
+    if not isinstance(channel, Channel):
         raise TypeError(f"{function}() takes a gochan.Channel, not {channel!r}")
-    return channel
+    return channel  # pyright: ignore[reportUnknownVariableType]  # any channel will do
 
 
 def send(channel: SendChannel[T], value: T) -> Case[None]:
@@ -94,17 +104,15 @@ def _cases(selectables: tuple[Any, ...]) -> _Cases:
     for index, selectable in enumerate(selectables):
         if selectable is not None:
             try:
-                case = selectable.__case__()
+                case: Any = selectable.__case__()
             except AttributeError:
                 raise TypeError(
                     f"case {index} of the select cannot be selected over: {selectable!r}; pass a channel, "
                     "send(channel, value), an Event, or anything with a __case__ method"
                 ) from None
             if not isinstance(case, Case):
-                raise TypeError(
-                    f"case {index} of the select: __case__ of {selectable!r} gave {case!r}, not a Case"
-                )
-            cases.append((index, case))
+                raise TypeError(f"case {index} of the select: __case__ of {selectable!r} gave {case!r}, not a Case")
+            cases.append((index, case))  # pyright: ignore[reportUnknownArgumentType]  # any case will do
     return cases
 
 
@@ -123,19 +131,33 @@ def _commit(cases: _Cases, priority: bool) -> tuple[int, Any] | None:
 
 
 @overload
-async def select(a: Selectable[A] | None, /, *, priority: bool = ...) -> tuple[Literal[0], A]: ...
+async def select(
+    a: Selectable[A] | None,
+    /,
+    *,
+    priority: bool = ...,
+) -> N0[A]: ...
 
 
 @overload
 async def select(
-    a: Selectable[A] | None, b: Selectable[B] | None, /, *, priority: bool = ...
-) -> tuple[Literal[0], A] | tuple[Literal[1], B]: ...
+    a: Selectable[A] | None,
+    b: Selectable[B] | None,
+    /,
+    *,
+    priority: bool = ...,
+) -> N0[A] | N1[B]: ...
 
 
 @overload
 async def select(
-    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, /, *, priority: bool = ...
-) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C]: ...
+    a: Selectable[A] | None,
+    b: Selectable[B] | None,
+    c: Selectable[C] | None,
+    /,
+    *,
+    priority: bool = ...,
+) -> N0[A] | N1[B] | N2[C]: ...
 
 
 @overload
@@ -147,7 +169,7 @@ async def select(
     /,
     *,
     priority: bool = ...,
-) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D]: ...
+) -> N0[A] | N1[B] | N2[C] | N3[D]: ...
 
 
 @overload
@@ -160,13 +182,7 @@ async def select(
     /,
     *,
     priority: bool = ...,
-) -> (
-    tuple[Literal[0], A]
-    | tuple[Literal[1], B]
-    | tuple[Literal[2], C]
-    | tuple[Literal[3], D]
-    | tuple[Literal[4], E]
-): ...
+) -> N0[A] | N1[B] | N2[C] | N3[D] | N4[E]: ...
 
 
 @overload
@@ -180,14 +196,7 @@ async def select(
     /,
     *,
     priority: bool = ...,
-) -> (
-    tuple[Literal[0], A]
-    | tuple[Literal[1], B]
-    | tuple[Literal[2], C]
-    | tuple[Literal[3], D]
-    | tuple[Literal[4], E]
-    | tuple[Literal[5], F]
-): ...
+) -> N0[A] | N1[B] | N2[C] | N3[D] | N4[E] | N5[F]: ...
 
 
 @overload
@@ -202,15 +211,7 @@ async def select(
     /,
     *,
     priority: bool = ...,
-) -> (
-    tuple[Literal[0], A]
-    | tuple[Literal[1], B]
-    | tuple[Literal[2], C]
-    | tuple[Literal[3], D]
-    | tuple[Literal[4], E]
-    | tuple[Literal[5], F]
-    | tuple[Literal[6], G]
-): ...
+) -> N0[A] | N1[B] | N2[C] | N3[D] | N4[E] | N5[F] | N6[G]: ...
 
 
 @overload
@@ -226,16 +227,7 @@ async def select(
     /,
     *,
     priority: bool = ...,
-) -> (
-    tuple[Literal[0], A]
-    | tuple[Literal[1], B]
-    | tuple[Literal[2], C]
-    | tuple[Literal[3], D]
-    | tuple[Literal[4], E]
-    | tuple[Literal[5], F]
-    | tuple[Literal[6], G]
-    | tuple[Literal[7], H]
-): ...
+) -> N0[A] | N1[B] | N2[C] | N3[D] | N4[E] | N5[F] | N6[G] | N7[H]: ...
 
 
 @overload
@@ -294,32 +286,45 @@ async def select(*cases: Any, priority: bool = False) -> Any:
     waiter.entries = entries
     numbered = list(enumerate(listed))
     if len({case._source for _, case in listed}) < len(listed):
-        shuffle(
-            numbered
-        )  # S4: a peer takes the entry that stands first, so which of two on one channel does is drawn
+        shuffle(numbered)  # S4: a peer takes the entry that stands first, so which of two on one channel does is drawn
     for number, (_, case) in numbered:
         entry = SelectEntry(waiter, number)
         entries.append(entry)
         case._publish(entry, driver)
     number, value = await waiter
-    index, case = listed[number]
+    won: int = number
+    index, case = listed[won]
     return index, case._result(value)
 
 
 @overload
-def try_select(a: Selectable[A] | None, /, *, priority: bool = ...) -> tuple[Literal[0], A] | None: ...
+def try_select(
+    a: Selectable[A] | None,
+    /,
+    *,
+    priority: bool = ...,
+) -> N0[A] | None: ...
 
 
 @overload
 def try_select(
-    a: Selectable[A] | None, b: Selectable[B] | None, /, *, priority: bool = ...
-) -> tuple[Literal[0], A] | tuple[Literal[1], B] | None: ...
+    a: Selectable[A] | None,
+    b: Selectable[B] | None,
+    /,
+    *,
+    priority: bool = ...,
+) -> N0[A] | N1[B] | None: ...
 
 
 @overload
 def try_select(
-    a: Selectable[A] | None, b: Selectable[B] | None, c: Selectable[C] | None, /, *, priority: bool = ...
-) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | None: ...
+    a: Selectable[A] | None,
+    b: Selectable[B] | None,
+    c: Selectable[C] | None,
+    /,
+    *,
+    priority: bool = ...,
+) -> N0[A] | N1[B] | N2[C] | None: ...
 
 
 @overload
@@ -331,7 +336,7 @@ def try_select(
     /,
     *,
     priority: bool = ...,
-) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D] | None: ...
+) -> N0[A] | N1[B] | N2[C] | N3[D] | None: ...
 
 
 @overload
@@ -344,14 +349,7 @@ def try_select(
     /,
     *,
     priority: bool = ...,
-) -> (
-    tuple[Literal[0], A]
-    | tuple[Literal[1], B]
-    | tuple[Literal[2], C]
-    | tuple[Literal[3], D]
-    | tuple[Literal[4], E]
-    | None
-): ...
+) -> N0[A] | N1[B] | N2[C] | N3[D] | N4[E] | None: ...
 
 
 @overload
@@ -365,15 +363,7 @@ def try_select(
     /,
     *,
     priority: bool = ...,
-) -> (
-    tuple[Literal[0], A]
-    | tuple[Literal[1], B]
-    | tuple[Literal[2], C]
-    | tuple[Literal[3], D]
-    | tuple[Literal[4], E]
-    | tuple[Literal[5], F]
-    | None
-): ...
+) -> N0[A] | N1[B] | N2[C] | N3[D] | N4[E] | N5[F] | None: ...
 
 
 @overload
@@ -388,16 +378,7 @@ def try_select(
     /,
     *,
     priority: bool = ...,
-) -> (
-    tuple[Literal[0], A]
-    | tuple[Literal[1], B]
-    | tuple[Literal[2], C]
-    | tuple[Literal[3], D]
-    | tuple[Literal[4], E]
-    | tuple[Literal[5], F]
-    | tuple[Literal[6], G]
-    | None
-): ...
+) -> N0[A] | N1[B] | N2[C] | N3[D] | N4[E] | N5[F] | N6[G] | None: ...
 
 
 @overload
@@ -413,17 +394,7 @@ def try_select(
     /,
     *,
     priority: bool = ...,
-) -> (
-    tuple[Literal[0], A]
-    | tuple[Literal[1], B]
-    | tuple[Literal[2], C]
-    | tuple[Literal[3], D]
-    | tuple[Literal[4], E]
-    | tuple[Literal[5], F]
-    | tuple[Literal[6], G]
-    | tuple[Literal[7], H]
-    | None
-): ...
+) -> N0[A] | N1[B] | N2[C] | N3[D] | N4[E] | N5[F] | N6[G] | N7[H] | None: ...
 
 
 @overload

