@@ -1,11 +1,14 @@
 """How two contenders are compared: short turns, taken alternately, the best turn of each.
 
-A *workload* is an async function of a number of operations that does its own timing and returns seconds. `Backend` runs workloads: one asyncio
-loop for all turns (the loop the user gets by default), one `trio.run` a turn (start-up is outside of what a workload times).
+A *workload* is an async function of a number of operations that does its own timing and returns seconds. `Backend`
+runs workloads: one asyncio loop for all turns (the loop the user gets by default), one `trio.run` a turn (start-up is
+outside of what a workload times).
 
-A turn is measured in CPU time: no workload ever sleeps, so that is the work done, and a neighbour that takes the processor away does not count.
+A turn is measured in CPU time: no workload ever sleeps, so that is the work done, and a neighbour that takes the
+processor away does not count.
 
-Rejected: means and medians (on a shared machine they measure the neighbours), one long run each (drift lands on one contender only).
+Rejected: means and medians (on a shared machine they measure the neighbours), one long run each (drift lands on one
+contender only).
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 import trio
 
@@ -31,7 +34,7 @@ class Backend:
         self.name: BackendName = name
         self._runner = asyncio.Runner() if name == "asyncio" else None
 
-    def __enter__(self) -> Backend:
+    def __enter__(self) -> Self:
         gc.collect()
         gc.freeze()  # what was there before is no turn's garbage, and need not be looked through before each
         return self
@@ -77,8 +80,7 @@ class Goal:
 class Contest:
     """One row: our workload, theirs, and what the ratio shall be.
 
-    Under an "at least" goal the ratio is their time by ours (how many times faster); under "at most" it is ours by theirs (how many times
-    dearer).
+    The ratio says how many times faster we are (their time by ours), or how many times dearer (ours by theirs).
     """
 
     name: str

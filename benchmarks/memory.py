@@ -138,8 +138,20 @@ class Weight:
 
 
 WEIGHTS = (
-    Weight("parked-goroutine", "goroutine parked on receive()", parked_goroutine, Goal("at most", 1600), theirs=_anyio_tasks),
+    Weight(
+        "parked-goroutine",
+        "goroutine parked on receive()",
+        parked_goroutine,
+        Goal("at most", 1600),
+        theirs=_anyio_tasks,
+    ),
     Weight("idle-channel", "idle Channel()", idle_channel, Goal("below", 500)),
-    Weight("parked-task", "task parked on a channel, beyond a bare future", task_on_channel, Goal("below", 1000), beyond=task_on_future),
+    Weight(
+        "parked-task",
+        "task parked on a channel, beyond a bare future",
+        task_on_channel,
+        Goal("below", 1000),
+        beyond=task_on_future,
+    ),
     Weight("parked-task-own", "the same, a channel for each task", task_on_own_channel, None, beyond=task_on_future),
 )

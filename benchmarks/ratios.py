@@ -80,10 +80,14 @@ def table(rows: Sequence[Row]) -> str:
     lines = [("measure", "ours", "theirs", "ratio", "goal", "met"), *map(_cells, rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(6)]
     lines.insert(1, tuple("-" * width for width in widths))
-    return "\n".join(
-        "  ".join(cell.rjust(width) if 0 < i < 5 else cell.ljust(width) for i, (cell, width) in enumerate(zip(line, widths, strict=True))).rstrip()
+    aligned = [
+        [
+            cell.rjust(width) if 0 < i < 5 else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
         for line in lines
-    )  # fmt: skip
+    ]
+    return "\n".join("  ".join(cells).rstrip() for cells in aligned)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,15 +101,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no such row: {', '.join(sorted(unknown))}")
     turns, count = (10, 2_000) if options.quick else (TURNS, COUNT)
     wanted = set(options.rows or names)
-    rows: list[Row] = []
-    for contest in CONTESTS:
-        if contest.name in wanted:
-            rows.append(run_contest(contest, turns))
-    for weight in WEIGHTS:
-        if weight.name in wanted:
-            rows.append(run_weight(weight, count))
+    rows = [run_contest(contest, turns) for contest in CONTESTS if contest.name in wanted]
+    rows += [run_weight(weight, count) for weight in WEIGHTS if weight.name in wanted]
     if options.json:
-        print(json.dumps({"python": sys.version, "machine": platform.machine(), "rows": [asdict(row) for row in rows]}, indent=2))
+        print(
+            json.dumps(
+                {"python": sys.version, "machine": platform.machine(), "rows": [asdict(row) for row in rows]}, indent=2
+            )
+        )
     else:
         print(f"{platform.python_implementation()} {platform.python_version()}, best of {turns} alternating turns\n")
         print(table(rows))

@@ -30,7 +30,9 @@ def _collect() -> None:
     gc.collect()
 
 
-def _measure(benchmark: BenchmarkFixture, backend: Backend, workload: Workload, operations: int, rounds: int = ROUNDS) -> None:
+def _measure(
+    benchmark: BenchmarkFixture, backend: Backend, workload: Workload, operations: int, rounds: int = ROUNDS
+) -> None:
     times: list[float] = []
     backend.turn(workload, max(1, operations // 10))
     benchmark.group = backend.name
@@ -59,7 +61,7 @@ async def _chan_sync(n: int) -> float:
 
 
 def test_chan_sync(benchmark: BenchmarkFixture, backend: Backend) -> None:
-    """BenchmarkChanSync: two goroutines hand a token to and fro over one unbuffered channel; an operation is one hand-off."""
+    """BenchmarkChanSync: a token goes to and fro over one unbuffered channel; an operation is one hand-off."""
     _measure(benchmark, backend, _chan_sync, 5_000)
 
 
@@ -99,7 +101,7 @@ async def _chan_uncontended(n: int) -> float:
 
 
 def test_chan_uncontended(benchmark: BenchmarkFixture, backend: Backend) -> None:
-    """BenchmarkChanUncontended: one goroutine fills and drains a buffer of 100; an operation is one value in and out."""
+    """BenchmarkChanUncontended: one task fills and drains a buffer of 100; an operation is one value in and out."""
     _measure(benchmark, backend, _chan_uncontended, 20_000)
 
 
@@ -117,7 +119,7 @@ async def _select_uncontended(n: int) -> float:
 
 
 def test_select_uncontended(benchmark: BenchmarkFixture, backend: Backend) -> None:
-    """BenchmarkSelectUncontended: select over two channels of which one is ready; an operation is one select and one send."""
+    """BenchmarkSelectUncontended: one of two channels is always ready; an operation is one select and one send."""
     _measure(benchmark, backend, _select_uncontended, 5_000)
 
 
@@ -157,7 +159,10 @@ async def _chan_popular(n: int) -> float:
 
 
 def test_chan_popular(benchmark: BenchmarkFixture, backend: Backend) -> None:
-    """BenchmarkChanPopular: a thousand goroutines select over one shared channel and one of their own; an operation is one send to each."""
+    """BenchmarkChanPopular: a thousand goroutines select over a shared channel and one of their own.
+
+    An operation is one send to each of them.
+    """
     _measure(benchmark, backend, _chan_popular, 10, rounds=5)
 
 

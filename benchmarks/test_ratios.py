@@ -1,4 +1,4 @@
-"""The table's goals as tests. pytest-benchmark's numbers are ours; theirs, the ratio and the goal are in `extra_info`."""
+"""The table's goals as tests. `extra_info` of each has both times, the ratio and the goal; a round is a turn of each."""
 
 from __future__ import annotations
 

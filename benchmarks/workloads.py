@@ -1,4 +1,4 @@
-"""What the contenders do. Each async function takes a number of operations, does them, and returns the seconds that took."""
+"""What the contenders do. Each takes a number of operations, does them, and returns the seconds that took."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def _noop() -> None:
     pass
 
 
-# -- one producer, one consumer ---------------------------------------------------------------------------------------------------------
+# ---- one producer, one consumer ----
 # The consumer is the timing task itself, the producer a task of the backend: the same two tasks for every contender.
 
 
@@ -112,7 +112,7 @@ def trio_channel(size: int) -> Workload:
     return workload
 
 
-# -- select -----------------------------------------------------------------------------------------------------------------------------
+# ---- select ----
 
 
 def select_parked(*, on_trio: bool = False) -> Workload:
@@ -158,7 +158,7 @@ async def receive_ready(n: int) -> float:
     return thread_time() - start
 
 
-# -- spawning ---------------------------------------------------------------------------------------------------------------------------
+# ---- spawning ----
 
 
 async def spawn_group(n: int) -> float:

@@ -54,7 +54,7 @@ class Oops(Exception):
     pass
 
 
-# -- a channel is an object stream ------------------------------------------------------------------------------
+# ---- a channel is an object stream ----
 
 
 def test_is_an_object_stream() -> None:
@@ -159,7 +159,7 @@ async def test_bytes_and_text_over_a_channel() -> None:
         await buffered.receive_exactly(1)
 
 
-# -- the operations in other people's tasks ---------------------------------------------------------------------
+# ---- the operations in other people's tasks ----
 
 
 @bounded
@@ -283,7 +283,7 @@ async def test_asyncio_shield() -> None:
 
 @bounded
 async def test_committed_beats_a_scope() -> None:
-    """An operation that was committed when its scope was cancelled returns normally; the next one that waits is cancelled."""
+    """An operation committed before its scope was cancelled returns normally; the next that waits is cancelled."""
     ch = Channel[int]()
     got: list[int] = []
 
@@ -322,7 +322,7 @@ async def test_operations_from_threads() -> None:
         await ch.send(2)
 
 
-# -- anyio in goroutines ----------------------------------------------------------------------------------------
+# ---- anyio in goroutines ----
 
 
 @bounded
@@ -418,7 +418,7 @@ async def test_deadline_is_inherited() -> None:
     assert deadlines == [math.inf, scope.deadline]
 
 
-# -- cancellation of a group ------------------------------------------------------------------------------------
+# ---- cancellation of a group ----
 
 Wait = Callable[[Channel[int]], Awaitable[object]]
 
@@ -671,7 +671,7 @@ async def test_fail_after_around_a_group() -> None:
                 group.go(Channel[int]().receive)
 
 
-# -- groups in groups -------------------------------------------------------------------------------------------
+# ---- groups in groups ----
 
 
 @bounded
@@ -816,7 +816,7 @@ async def test_task_group_scope_around_a_group() -> None:
     await anyio.sleep(0)
 
 
-# -- what a goroutine takes along and gives back ----------------------------------------------------------------
+# ---- what a goroutine takes along and gives back ----
 
 colour: contextvars.ContextVar[str] = contextvars.ContextVar("colour", default="none")
 
@@ -910,7 +910,7 @@ async def test_result_keeps_its_traceback() -> None:
     assert len(found[0]) == len(found[-1])
 
 
-# -- asyncio's own cancellation around a group ------------------------------------------------------------------
+# ---- asyncio's own cancellation around a group ----
 
 
 def cancelling() -> int:
@@ -1069,7 +1069,7 @@ async def test_native_cancel_while_a_failed_group_ends() -> None:
 @pytest.mark.asyncio_only
 @bounded
 async def test_group_in_an_asyncio_task_group() -> None:
-    """The abort of an asyncio.TaskGroup ends the group of one of its tasks; a failing goroutine aborts the TaskGroup."""
+    """An asyncio.TaskGroup that is aborted ends a group in it; a failing goroutine aborts the TaskGroup."""
     ended: list[str] = []
 
     async def worker() -> None:

@@ -48,7 +48,7 @@ async def settle() -> None:
         await anyio.sleep(0)
 
 
-# -- sizes ------------------------------------------------------------------------------------------------------
+# ---- sizes ----
 
 
 def test_idle_channel(scale: Callable[[], Scale]) -> None:
@@ -134,7 +134,7 @@ def test_queues_give_their_memory_back(scale: Callable[[], Scale]) -> None:
     assert asyncio.run(main()) / CROWD < 100
 
 
-# -- no growth --------------------------------------------------------------------------------------------------
+# ---- no growth ----
 
 ROUNDS = int(os.environ.get("GOCHAN_MEMORY_ROUNDS", "2000"))
 
@@ -240,7 +240,7 @@ async def test_contexts_that_end(scale: Callable[[], Scale]) -> None:
         assert await growth(scale, ROUNDS, child) < 8
 
 
-# -- no cycles --------------------------------------------------------------------------------------------------
+# ---- no cycles ----
 
 
 @contextmanager
@@ -387,7 +387,7 @@ def test_channel_dies_with_its_last_reference() -> None:
     asyncio.run(main())
 
 
-# -- values are let go ------------------------------------------------------------------------------------------
+# ---- values are let go ----
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Go's way to write concurrent code, for asyncio and trio: channels, select, goroutines."""
 
 # General layout: `_core` is how one task waits and another wakes it; the state machines stand on it
-# (`_channel_state`, `_event`), the public faces on them (`_channel`, `_select`, `_goroutine`, `_run`). Arrows point
+# (`_channel_state`, `_event`), the public faces on them (`_channel`, `_select`, `_group`, `_run`). Arrows point
 # downwards only. Names are re-exported as themselves so that type checkers take them as public.
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from ._blocking import BlockingChannel as BlockingChannel
 from ._case import Case as Case
 from ._case import Selectable as Selectable
 from ._channel import Channel as Channel
-from ._channel import ChannelStatistics as ChannelStatistics
-from ._channel import ReceiveChannel as ReceiveChannel
-from ._channel import SendChannel as SendChannel
+from ._channel_views import ChannelStatistics as ChannelStatistics
+from ._channel_views import ReceiveChannel as ReceiveChannel
+from ._channel_views import SendChannel as SendChannel
 from ._errors import Cancelled as Cancelled
 from ._errors import ChannelClosed as ChannelClosed
 from ._errors import ContextError as ContextError
@@ -20,9 +20,9 @@ from ._errors import DeadlineExceeded as DeadlineExceeded
 from ._event import Event as Event
 from ._event import Signal as Signal
 from ._goroutine import Goroutine as Goroutine
-from ._goroutine import Group as Group
-from ._goroutine import go as go
-from ._goroutine import sleep as sleep
+from ._group import Group as Group
+from ._group import go as go
+from ._group import sleep as sleep
 from ._run import run as run
 from ._select import receive as receive
 from ._select import receive_ok as receive_ok

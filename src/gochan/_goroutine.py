@@ -1,83 +1,33 @@
-"""Goroutines: ``go`` starts one, a ``Group`` owns it, ``run`` is the program.
+"""The handle of a goroutine: how it ends, and what it leaves.
 
-Shape
-    A Group holds an anyio cancel scope, entered in its host task. On asyncio its goroutines are bare tasks made
-    members of that scope (``_core/scopes.py``); on trio they live in a nursery inside it. The host waits at the end,
-    shielded once it has been cancelled, until every goroutine is gone.
-
-Invariants
-    G1  Every goroutine belongs to one group and is gone when ``async with`` has been left.
-    G2  ``active`` is the number of places taken: goroutines that run, and places handed to a waiting
-        ``go_when_free`` that has not resumed yet. With a limit, ``active <= limit``.
-    G3  Whoever waits for a place stands in one queue, ``go`` and ``go_when_free`` alike; after a failure or a cancel
-        nobody in it starts.
-
-Why not
-    anyio's TaskGroup: 50 µs and 3.9 KB a goroutine. ``asyncio.TaskGroup``: edge cancellation, no shields, no trio.
+Invariant H1: it ends once; from then on it has no group, no task, and its ``done`` is set.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import Callable, Coroutine
-from contextvars import Context, ContextVar, copy_context
-from functools import partial
-from threading import get_ident
-from types import TracebackType
-from typing import Any, Final, Generic, Literal, Self, TypeVar, final
-
-import anyio
-from typing_extensions import TypeVarTuple, Unpack
+from typing import Any, Generic, Literal, Protocol, TypeVar, final
 
 from ._case import Case
-from ._core.asyncio_driver import AsyncioDriver
-from ._core.driver import Driver, LoopBound
-from ._core.scopes import adopt, cancel_until_gone, release
+from ._core.driver import Driver
+from ._core.scopes import release
 from ._core.waiter import SelectEntry
-from ._core.waitqueue import Entry, WaitQueue
 from ._errors import Cancelled
 from ._event import Signal
 
-T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-Args = TypeVarTuple("Args")
-
-_CO_COROUTINE: Final = inspect.CO_COROUTINE
-_current: ContextVar[Group | None] = ContextVar("gochan_group", default=None)
 
 
-def _call_of(fn: Any) -> Any:
-    return getattr(fn.__class__, "__call__", None)  # noqa: B004  # the method itself is wanted
+class Owner(Protocol):
+    """What a goroutine asks of its group."""
 
+    def cancel_one(self, goroutine: Goroutine[Any]) -> None:
+        """Cancel this one."""
+        ...
 
-def _is_async(fn: Any) -> bool:
-    if isinstance(fn, partial):
-        return _is_async(fn.func)
-    if inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(_call_of(fn)):
-        return True
-    wrapped = getattr(fn, "__wrapped__", None)  # a decorator around an async function
-    return wrapped is not None and _is_async(wrapped)
-
-
-def coroutine_of(fn: Any, args: tuple[Any, ...], asker: str) -> Coroutine[Any, Any, Any]:
-    """Call an async function; a plain one is refused before it runs."""
-    code = getattr(fn, "__code__", None)
-    if code is None or not code.co_flags & _CO_COROUTINE:
-        if inspect.iscoroutine(fn):
-            fn.close()
-            raise TypeError(f"{asker} takes an async function and its arguments, not a coroutine: leave out the call")
-        if not callable(fn):
-            raise TypeError(f"{asker} takes an async function, not {fn!r}")
-        if not _is_async(fn):
-            raise TypeError(
-                f"{asker} takes an async function and {fn!r} is a plain one: make it async, or run it in a thread "
-                "with anyio.to_thread.run_sync"
-            )
-    coroutine: Any = fn(*args)
-    if isinstance(coroutine, Coroutine):
-        return coroutine  # pyright: ignore[reportUnknownVariableType]  # what it yields is its own affair
-    raise TypeError(f"{asker} takes an async function, but {fn!r} returned {coroutine!r}")
+    def ended(self, error: BaseException | None) -> None:
+        """One has ended, with this error if it failed."""
+        ...
 
 
 @final
@@ -102,10 +52,10 @@ class Goroutine(Generic[T_co]):
     name: str
     """The name it was given, or its function's."""
 
-    def __init__(self, group: Group, number: int, name: str) -> None:
+    def __init__(self, group: Owner, number: int, name: str) -> None:
         self.id = number
         self.name = name
-        self._group: Group | None = group
+        self._group: Owner | None = group
         self._task: Any = None
         self._state: Literal["waiting", "running", "done", "failed", "cancelled"] = "waiting"
         self._value: Any = None
@@ -132,7 +82,7 @@ class Goroutine(Generic[T_co]):
         if self._group is not None and self._cause is None:
             self._cause = cause
         if self._group is not None:
-            self._group._cancel_one(self)
+            self._group.cancel_one(self)
 
     async def result(self) -> T_co:
         """Wait for it to end; what it returned.
@@ -169,7 +119,7 @@ class Goroutine(Generic[T_co]):
         self._group = self._task = None
         if self._signal is not None:
             self._signal._state.set()
-        group._ended(self, error)
+        group.ended(error)
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
         release(task)
@@ -201,413 +151,3 @@ class _ResultCase(Case[T_co]):
 
     def _result(self, value: Any) -> Any:
         return self._goroutine._outcome()
-
-
-class _Pending(Entry):
-    """A ``go`` above the limit: committed, it starts."""
-
-    __slots__ = ("context", "coroutine", "goroutine")
-
-    def __init__(self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any], context: Context) -> None:
-        self.goroutine = goroutine
-        self.coroutine = coroutine
-        self.context = context
-        self.queue = None
-
-    def commit(self, value: Any) -> None:
-        group = self.goroutine._group
-        assert group is not None
-        if value is None:
-            group._start(self.goroutine, self.coroutine, self.context)
-        else:
-            group._refuse(self.goroutine, self.coroutine)
-
-
-_STOPPED = object()
-
-
-class _GroupState(LoopBound):
-    """Who waits for a place, and the host that waits for the end."""
-
-    __slots__ = ("host", "places")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.places = WaitQueue()
-        self.host = WaitQueue()
-
-    def forget_waiters(self) -> None:
-        self.places, self.host = WaitQueue(), WaitQueue()
-
-    def __repr__(self) -> str:
-        return "<Group>"
-
-
-@final
-class Group:
-    """Goroutines that end together: ``async with`` is left when all of them are done.
-
-    A goroutine that fails cancels the others; the group then raises an ``ExceptionGroup`` of all errors. The body's
-    own exception is one of them.
-
-    Args:
-        limit: how many goroutines run at a time; ``None`` is any number.
-        errors: ``"first"`` raises the first error itself instead of a group of all.
-
-    Go: ``errgroup.Group`` with ``SetLimit``, as structured concurrency: errors are not lost, siblings are cancelled.
-
-    Example:
-        >>> import gochan
-        >>> async def square(n: int) -> int:
-        ...     return n * n
-        >>> async def main() -> list[int]:
-        ...     async with gochan.Group() as group:
-        ...         squares = [group.go(square, n) for n in range(3)]
-        ...     return [await s.result() for s in squares]
-        >>> gochan.run(main)
-        [0, 1, 4]
-    """
-
-    def __init__(self, *, limit: int | None = None, errors: Literal["all", "first"] = "all") -> None:
-        if limit is not None and not limit >= 1:
-            raise ValueError(f"the limit of a group is a positive number of goroutines, not {limit!r}")
-        if errors not in ("all", "first"):
-            raise ValueError(f"errors is 'all' or 'first', not {errors!r}")
-        self._limit = limit
-        self._errors_mode = errors
-        self._state: Literal["new", "open", "ended"] = "new"
-        self._stopped = False
-        self._cause: BaseException | None = None
-        self._errors: list[BaseException] = []
-        self._active = 0
-        self._queues = _GroupState()
-        self._scope: Any = None
-        self._nursery: Any = None
-        self._nursery_manager: Any = None
-        self._driver: Driver | None = None
-        self._loop: Any = None
-        self._parent: Group | None = None
-        self._host = 0
-
-    async def __aenter__(self) -> Self:
-        if self._state != "new":
-            raise RuntimeError("a Group is entered once: make a new one")
-        self._driver = driver = self._queues.enter()
-        self._host = id(driver.task())
-        self._scope = anyio.CancelScope()
-        self._scope.__enter__()
-        if isinstance(driver, AsyncioDriver):
-            self._loop = driver.loop
-        else:
-            import trio
-
-            self._nursery_manager = trio.open_nursery()
-            self._nursery = await self._nursery_manager.__aenter__()
-        self._state = "open"
-        self._parent = _current.get()
-        _current.set(self)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        _current.set(self._parent)
-        cancelled: BaseException | None = None
-        try:
-            try:
-                if error is not None:
-                    if isinstance(error, anyio.get_cancelled_exc_class()):
-                        cancelled = error
-                    else:
-                        self._errors.append(error)
-                    self._stop()
-                cancelled = await self._wait(cancelled)
-                self._state = "ended"
-                if self._nursery_manager is not None:
-                    # Every goroutine is gone; the nursery must not find a cancellation of its own here.
-                    self._nursery.cancel_scope.shield = True
-                    await self._nursery_manager.__aexit__(None, None, None)
-                if self._errors:
-                    self._raise()
-                if cancelled is not None:
-                    raise cancelled
-            except BaseException as raised:
-                if self._scope.__exit__(type(raised), raised, raised.__traceback__):
-                    return True
-                raise
-            self._scope.__exit__(None, None, None)
-            return False
-        finally:
-            self._state = "ended"
-            del cancelled, error
-
-    async def _wait(self, cancelled: BaseException | None) -> BaseException | None:
-        """Until every goroutine is gone, whatever cancellation arrives; that one, if any."""
-        queues, driver = self._queues, self._driver
-        assert driver is not None
-        while self._active or self._queues.places.length:
-            waiter = driver.waiter()
-            queues.own(driver)
-            queues.host.append(waiter)
-            try:
-                if cancelled is None:
-                    await waiter
-                else:
-                    with anyio.CancelScope(shield=True):
-                        await waiter
-            except anyio.get_cancelled_exc_class() as error:
-                self._stop()
-                if cancelled is None or not cancelled.args:
-                    cancelled = error
-        return cancelled
-
-    def go(
-        self,
-        fn: Callable[[Unpack[Args]], Coroutine[Any, Any, T]],
-        *args: *Args,
-        name: str | None = None,
-    ) -> Goroutine[T]:
-        """Start ``fn(*args)`` as a goroutine; never waits. Above the limit it starts when a place is free.
-
-        Raises:
-            RuntimeError: the group is not open, or belongs to another loop.
-            TypeError: ``fn`` is not an async function.
-
-        Go: ``g.Go(f)``, which waits at the limit; see ``go_when_free``.
-        """
-        self._check_open()
-        coroutine = coroutine_of(fn, args, "Group.go()")
-        goroutine: Goroutine[T] = self._goroutine(fn, name)
-        if self._limit is not None:
-            if self._stopped:
-                self._active += 1
-                self._refuse(goroutine, coroutine)
-                return goroutine
-            if self._active >= self._limit or self._queues.places.length:
-                self._queues.places.append(_Pending(goroutine, coroutine, copy_context()))
-                return goroutine
-        self._active += 1
-        self._start(goroutine, coroutine, None)
-        return goroutine
-
-    def try_go(
-        self,
-        fn: Callable[[Unpack[Args]], Coroutine[Any, Any, T]],
-        *args: *Args,
-        name: str | None = None,
-    ) -> Goroutine[T] | None:
-        """Start ``fn(*args)`` if a place is free now; ``None`` if not.
-
-        Go: ``g.TryGo(f)``.
-        """
-        self._check_open()
-        if self._limit is not None and (self._active >= self._limit or self._queues.places.length or self._stopped):
-            return None
-        return self.go(fn, *args, name=name)
-
-    async def go_when_free(
-        self,
-        fn: Callable[[Unpack[Args]], Coroutine[Any, Any, T]],
-        *args: *Args,
-        name: str | None = None,
-    ) -> Goroutine[T]:
-        """Wait for a place under the limit, then start ``fn(*args)``.
-
-        Cancellation: a cancelled wait has started nothing and passed its place on.
-        Fairness: first come, first served, together with ``go``.
-        Go: ``g.Go(f)`` with a limit.
-        """
-        self._check_open()
-        queues = self._queues
-        driver = queues.enter()
-        if driver.budget:
-            driver.budget -= 1
-        else:
-            await driver.pause()
-        reserved = False
-        full = self._limit is not None and (self._active >= self._limit or queues.places.length)
-        if full and not self._stopped:
-            waiter = driver.waiter()
-            queues.own(driver)
-            queues.places.append(waiter)
-            reserved = await waiter is None
-        try:
-            coroutine = coroutine_of(fn, args, "Group.go_when_free()")
-        except BaseException:
-            if reserved:
-                self._leave()
-            raise
-        goroutine: Goroutine[T] = self._goroutine(fn, name)
-        if not reserved:
-            self._active += 1
-        if self._stopped:
-            self._refuse(goroutine, coroutine)
-        else:
-            self._start(goroutine, coroutine, None)
-        return goroutine
-
-    def cancel(self, cause: BaseException | None = None) -> None:
-        """End the group quietly: cancel its goroutines and its body; ``async with`` is left without an error."""
-        if self._cause is None:
-            self._cause = cause
-        self._stop()
-
-    def __repr__(self) -> str:
-        limit = "" if self._limit is None else f"/{self._limit}"
-        return f"<Group {self._state} goroutines={self._active}{limit} waiting={self._queues.places.length}>"
-
-    # Inside.
-
-    def _usable(self) -> bool:
-        driver = self._driver
-        return self._state == "open" and driver is not None and driver.ident == get_ident() and bool(driver.running())
-
-    def _check_open(self) -> None:
-        if self._state != "open":
-            how = "has ended" if self._state == "ended" else "is not entered: use 'async with'"
-            raise RuntimeError(f"this group {how}; nothing can be started in it")
-        if not self._usable():
-            raise RuntimeError("this group belongs to another event loop or thread: start goroutines in its own loop")
-
-    def _goroutine(self, fn: Any, name: str | None) -> Goroutine[Any]:
-        driver = self._driver
-        assert driver is not None
-        driver.goroutines += 1
-        return Goroutine(self, driver.goroutines, name or getattr(fn, "__qualname__", None) or repr(fn))
-
-    def _start(self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any], context: Context | None) -> None:
-        goroutine._state = "running"
-        # What the goroutine starts itself belongs here, wherever the call stood.
-        if context is not None or _current.get() is not self:
-            if context is None:
-                context = copy_context()
-            context.run(_current.set, self)
-        if self._nursery is None:
-            # Not loop.create_task: with eager tasks the goroutine would run before it is a member of the scope.
-            task = asyncio.Task(coroutine, loop=self._loop, name=goroutine.name, context=context)
-            adopt(task, self._scope, self._host)
-            goroutine._task = task
-            task.add_done_callback(goroutine._task_done)
-        elif context is None:
-            self._nursery.start_soon(self._trio_main, goroutine, coroutine, name=goroutine.name)
-        else:
-            context.run(partial(self._nursery.start_soon, self._trio_main, goroutine, coroutine, name=goroutine.name))
-
-    async def _trio_main(self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any]) -> None:
-        import trio
-
-        goroutine._task = scope = trio.CancelScope()
-        if goroutine._cause is _CANCEL_BEFORE_START:
-            goroutine._cause = None
-            scope.cancel()
-        try:
-            with scope:
-                value = await coroutine
-                goroutine._end("done", value, None)
-        except Exception as error:
-            goroutine._end("failed", None, error)
-        except trio.Cancelled:
-            # The task ends here, so nobody misses it; its group's scope has its own.
-            goroutine._end("cancelled", None, None)
-        except BaseException as error:
-            goroutine._end("failed", None, error)
-        else:
-            if goroutine._group is not None:
-                goroutine._end("cancelled", None, None)
-
-    def _refuse(self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any]) -> None:
-        coroutine.close()
-        goroutine._end("cancelled", None, None)
-
-    def _cancel_one(self, goroutine: Goroutine[Any]) -> None:
-        if goroutine._state == "waiting":
-            entry = self._queues.places.head
-            while entry is not None:
-                if isinstance(entry, _Pending) and entry.goroutine is goroutine:
-                    self._queues.places.remove(entry)
-                    self._active += 1
-                    self._refuse(goroutine, entry.coroutine)
-                    return
-                entry = entry.next
-        elif self._nursery is None:
-            cancel_until_gone(goroutine._task, self._scope)
-        elif goroutine._task is not None:
-            goroutine._task.cancel()
-        else:
-            goroutine._cause = _CANCEL_BEFORE_START
-
-    def _ended(self, goroutine: Goroutine[Any], error: BaseException | None) -> None:
-        if error is not None:
-            self._errors.append(error)
-            self._stop()
-        self._leave()
-
-    def _leave(self) -> None:
-        """A place is free (G2, G3)."""
-        self._active -= 1
-        places = self._queues.places
-        if places.head is not None and not self._stopped:
-            self._active += 1
-            places.pop().commit(None)
-        elif not self._active and self._queues.host.head is not None:
-            self._queues.host.pop().commit(None)
-
-    def _stop(self) -> None:
-        if self._stopped:
-            return
-        self._stopped = True
-        places = self._queues.places
-        while places.head is not None:
-            entry = places.pop()
-            if isinstance(entry, _Pending):
-                self._active += 1
-            entry.commit(_STOPPED)
-        if self._scope is not None and self._state == "open":
-            self._scope.cancel()
-
-    def _raise(self) -> None:
-        errors = self._errors
-        if self._errors_mode == "first":
-            raise errors[0]
-        raise BaseExceptionGroup("unhandled errors in a Group", errors)
-
-
-class _Before(Exception):
-    pass
-
-
-_CANCEL_BEFORE_START = _Before()
-
-
-def current_group() -> Group | None:
-    """The nearest group that can take a goroutine here."""
-    group = _current.get()
-    while group is not None and not group._usable():
-        group = group._parent
-    return group
-
-
-def go(fn: Callable[[Unpack[Args]], Coroutine[Any, Any, T]], *args: *Args, name: str | None = None) -> Goroutine[T]:
-    """Start ``fn(*args)`` as a goroutine of the nearest enclosing ``Group`` or ``run``.
-
-    Raises:
-        RuntimeError: there is none.
-        TypeError: ``fn`` is not an async function.
-
-    Go: ``go f(args)``. It cannot be lost: whoever owns the group waits for it, and gets its failure.
-    """
-    group = current_group()
-    if group is None:
-        raise RuntimeError(
-            "go() outside a group: start the program with gochan.run(main), or open 'async with gochan.Group():' "
-            "around the code that starts goroutines"
-        )
-    return group.go(fn, *args, name=name)
-
-
-async def sleep(seconds: float) -> None:
-    """Wait for so many seconds.
-
-    Go: ``time.Sleep``.
-    """
-    await anyio.sleep(seconds)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import anyio
 from typing_extensions import TypeVarTuple, Unpack
 
-from ._goroutine import Group, coroutine_of
+from ._callables import coroutine_of
+from ._group import Group
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -77,5 +78,5 @@ def _ending(error: BaseException) -> BaseException | None:
     """The SystemExit or KeyboardInterrupt inside a group."""
     if not isinstance(error, BaseExceptionGroup):
         return error if isinstance(error, SystemExit | KeyboardInterrupt) else None
-    inner: tuple[Any, ...] = error.exceptions  # pyright: ignore[reportUnknownMemberType]  # groups of anything
+    inner = cast("Any", error.exceptions)  # pyright: ignore[reportUnknownMemberType]  # groups of anything
     return next((ending for one in inner if (ending := _ending(one)) is not None), None)

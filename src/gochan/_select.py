@@ -29,7 +29,8 @@ from threading import get_ident
 from typing import Any, Literal, TypeVar, overload
 
 from ._case import Case, Selectable
-from ._channel import Channel, ReceiveChannel, ReceiveOkCase, SendCase, SendChannel
+from ._channel import Channel, ReceiveOkCase, SendCase
+from ._channel_views import ReceiveChannel, SendChannel
 from ._core.driver import NOWHERE, LoopBound, here
 from ._core.waiter import SelectEntry
 

@@ -1,7 +1,8 @@
 """The type checkers accept the users' code in this directory, and nothing else.
 
-The `typed_*.py` files next to this one are programs that are checked and never run. Where a checker must complain, the line carries the
-code it must complain with; a complaint that does not come is an error itself (`warn_unused_ignores`, `reportUnnecessaryTypeIgnoreComment`).
+The `typed_*.py` files next to this one are programs that are checked and never run. Where a checker must complain, the
+line carries the code it must complain with; a complaint that does not come is an error itself (`warn_unused_ignores`,
+`reportUnnecessaryTypeIgnoreComment`).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def test_mypy(tmp_path: Path) -> None:
 
 
 def _pyright() -> list[str] | None:
-    """How to call a pyright that works here: the PyPI package fetches the program itself at its first call, which needs a network."""
+    """How to call a pyright that works here: the PyPI package may fetch the program itself, which needs a network."""
     for command in ([sys.executable, "-m", "pyright"], [shutil.which("pyright") or ""]):
         if command[0] and (command[-1] != "pyright" or importlib.util.find_spec("pyright") is not None):
             done = subprocess.run([*command, "--version"], capture_output=True, timeout=120, check=False)

@@ -70,7 +70,7 @@ def what_is_read_only(ch: Channel[int]) -> None:
     ch.closed = True  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
-# -- directions -------------------------------------------------------------------------------------------------------------------------
+# ---- directions ----
 
 
 async def producer(out: SendChannel[int]) -> None:
@@ -110,7 +110,7 @@ def a_view_is_no_channel(out: SendChannel[int], jobs: ReceiveChannel[int]) -> No
     del a, b, c, d
 
 
-# -- variance ---------------------------------------------------------------------------------------------------------------------------
+# ---- variance ----
 
 
 def receiving_is_covariant(cats: ReceiveChannel[Cat], animals: ReceiveChannel[Animal]) -> None:
@@ -133,7 +133,7 @@ def a_channel_is_invariant(cats: Channel[Cat], animals: Channel[Animal]) -> None
     del up, down, view_up, view_down
 
 
-# -- anyio ------------------------------------------------------------------------------------------------------------------------------
+# ---- anyio ----
 
 
 async def as_anyio_streams(ch: Channel[int]) -> None:
@@ -147,7 +147,7 @@ async def as_anyio_streams(ch: Channel[int]) -> None:
         assert_type(value, int)
 
 
-# -- threads, errors, fan-in and fan-out ------------------------------------------------------------------------------------------------
+# ---- threads, errors, fan-in and fan-out ----
 
 
 def from_a_thread(ch: Channel[int]) -> None:

@@ -6,8 +6,8 @@ from typing import assert_type
 
 import gochan
 from gochan import (
-    Cancelled,
     CancelContext,
+    Cancelled,
     Channel,
     Context,
     ContextError,
