@@ -1,4 +1,4 @@
-"""The table's goals as tests. `extra_info` of each has both times, the ratio and the goal; a round is a turn of each."""
+"""The goals of the table as tests. `extra_info` has both times, the ratio and the goal; a round is a turn of each."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, final
 
 from ._channel_state import CLOSED, PENDING, ChannelState
-from ._core.thread_driver import Bridge, ThreadWaiter
+from ._core.thread_driver import ThreadWaiter, bridge_of
 from ._errors import ChannelClosed
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class BlockingChannel(Generic[T]):
             state.own(owner)
         self._state = state
         self._closed = closed
-        self._bridge = Bridge(owner)
+        self._bridge = bridge_of(owner)
 
     def send(self, item: T, timeout: float | None = None) -> None:
         """Send a value, waiting at most ``timeout`` seconds; ``None`` waits as long as it takes.

@@ -15,7 +15,7 @@ from ._blocking import BlockingChannel
 from ._case import Case
 from ._channel_state import CLOSED, PENDING, ChannelState
 from ._channel_views import ChannelStatistics
-from ._core.driver import Driver, here
+from ._core.driver import Driver, here, uninterruptible
 from ._core.waiter import SelectEntry
 from ._errors import ChannelClosed
 
@@ -71,6 +71,7 @@ class Channel(ObjectStream[T]):
             raise ValueError(f"overflow is 'block', 'drop_newest' or 'drop_oldest', not {overflow!r}")
         self._state = ChannelState(capacity, overflow, name)
 
+    @uninterruptible
     async def send(self, item: T) -> None:
         """Send a value, waiting while there is no room for it, or at capacity 0 until a receiver has it.
 
@@ -113,6 +114,7 @@ class Channel(ObjectStream[T]):
         if outcome is CLOSED:
             raise self._closed("send on a closed channel")
 
+    @uninterruptible
     async def receive(self) -> T:
         """Receive the next value, waiting for one.
 
@@ -349,6 +351,7 @@ class Channel(ObjectStream[T]):
     def __case__(self) -> Case[T]:
         return ReceiveCase(self)
 
+    @uninterruptible
     async def _take(self) -> Any:
         """A value, or CLOSED."""
         state = self._state

@@ -30,7 +30,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
-from ._core.driver import Driver, LoopBound
+from ._core.driver import Driver, LoopBound, uninterruptible
 from ._core.waiter import SelectEntry, Waiter
 from ._core.waitqueue import EMPTY, Entry, WaitQueue
 
@@ -83,6 +83,7 @@ class ChannelState(LoopBound):
 
     # Committing now.
 
+    @uninterruptible
     def put(self, item: Any) -> Any:
         """Accept ``item`` now (None), or answer PENDING or CLOSED."""
         if self.closed:
@@ -106,6 +107,7 @@ class ChannelState(LoopBound):
             buffer.append(item)
         return None
 
+    @uninterruptible
     def take(self) -> Any:
         """Take a value now, or answer PENDING or CLOSED."""
         buffer = self.buffer
@@ -125,6 +127,7 @@ class ChannelState(LoopBound):
         self.received += 1
         return value
 
+    @uninterruptible
     def take_more(self, values: list[Any], limit: float) -> None:
         """Take what is there, until ``values`` has ``limit`` of them."""
         while len(values) < limit:
@@ -143,6 +146,7 @@ class ChannelState(LoopBound):
         """Whether a receive would not have to wait."""
         return bool(self.buffer) or self.senders.head is not None or self.closed
 
+    @uninterruptible
     def close(self, cause: BaseException | None) -> None:
         if self.closed:
             return
@@ -154,12 +158,14 @@ class ChannelState(LoopBound):
 
     # Waiting.
 
+    @uninterruptible
     def park_sender(self, entry: Entry, driver: Driver) -> None:
         if self.senders is EMPTY:
             self.senders = WaitQueue()
         self.owner = driver
         self.senders.append(entry)
 
+    @uninterruptible
     def park_receiver(self, entry: Entry, driver: Driver) -> None:
         if self.receivers is EMPTY:
             self.receivers = WaitQueue()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._case import Case
-from ._core.driver import Driver, LoopBound
+from ._core.driver import Driver, LoopBound, uninterruptible
 from ._core.waiter import SelectEntry
 from ._core.waitqueue import EMPTY, WaitQueue
 
@@ -22,11 +22,13 @@ class _SignalState(LoopBound):
         self.fired = False
         self.waiters: WaitQueue = EMPTY
 
+    @uninterruptible
     def set(self) -> None:
         if not self.fired:
             self.fired = True
             self.waiters.drain(None)
 
+    @uninterruptible
     def park(self, entry: Any, driver: Driver) -> None:
         if self.waiters is EMPTY:
             self.waiters = WaitQueue()
@@ -59,6 +61,7 @@ class Signal:
         """Whether it has happened; works anywhere."""
         return self._state.fired
 
+    @uninterruptible
     async def wait(self) -> None:
         """Wait until it happens; returns at once when it has.
 

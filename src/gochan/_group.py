@@ -197,7 +197,8 @@ class Group:
                         await waiter
             except anyio.get_cancelled_exc_class() as error:
                 self._stop()
-                if cancelled is None or not cancelled.args:
+                # A native cancellation carries no message, and must not be hidden by one of a scope.
+                if cancelled is None or not error.args:
                     cancelled = error
         return cancelled
 
@@ -328,20 +329,21 @@ class Group:
             adopt(task, self._scope, self._host)
             goroutine._task = task
             task.add_done_callback(goroutine._task_done)
-        elif context is None:
-            self._nursery.start_soon(self._trio_main, goroutine, coroutine, name=goroutine.name)
+            return
+        import trio
+
+        goroutine._task = trio.CancelScope()
+        start = partial(self._nursery.start_soon, self._trio_main, goroutine, coroutine, name=goroutine.name)
+        if context is None:
+            start()
         else:
-            context.run(partial(self._nursery.start_soon, self._trio_main, goroutine, coroutine, name=goroutine.name))
+            context.run(start)
 
     async def _trio_main(self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any]) -> None:
         import trio
 
-        goroutine._task = scope = trio.CancelScope()
-        if goroutine._cause is _CANCEL_BEFORE_START:
-            goroutine._cause = None
-            scope.cancel()
         try:
-            with scope:
+            with goroutine._task:
                 value = await coroutine
                 goroutine._end("done", value, None)
         except Exception as error:
@@ -371,10 +373,8 @@ class Group:
                 entry = entry.next
         elif self._nursery is None:
             cancel_until_gone(goroutine._task, self._scope)
-        elif goroutine._task is not None:
-            goroutine._task.cancel()
         else:
-            goroutine._cause = _CANCEL_BEFORE_START
+            goroutine._task.cancel()
 
     def ended(self, error: BaseException | None) -> None:
         if error is not None:
@@ -409,9 +409,6 @@ class Group:
         if self._errors_mode == "first":
             raise self._errors[0]
         raise BaseExceptionGroup("unhandled errors in a Group", self._errors)
-
-
-_CANCEL_BEFORE_START = Exception("cancelled before it started")
 
 
 def current_group() -> Group | None:

@@ -29,9 +29,9 @@ from threading import get_ident
 from typing import Any, Literal, TypeVar, overload
 
 from ._case import Case, Selectable
-from ._channel import Channel, ReceiveOkCase, SendCase
+from ._channel import Channel, ReceiveCase, ReceiveOkCase, SendCase
 from ._channel_views import ReceiveChannel, SendChannel
-from ._core.driver import NOWHERE, LoopBound, here
+from ._core.driver import NOWHERE, LoopBound, here, uninterruptible
 from ._core.waiter import SelectEntry
 
 T = TypeVar("T")
@@ -55,18 +55,14 @@ N6 = tuple[Literal[6], G]
 N7 = tuple[Literal[7], H]
 
 
-def _channel_of(channel: Any, function: str) -> Channel[Any]:
-    if not isinstance(channel, Channel):
-        raise TypeError(f"{function}() takes a gochan.Channel, not {channel!r}")
-    return channel  # pyright: ignore[reportUnknownVariableType]  # any channel will do
-
-
 def send(channel: SendChannel[T], value: T) -> Case[None]:
     """The case of a select that sends ``value``.
 
     Go: ``case ch <- v:``. The value is evaluated whichever case wins.
     """
-    return SendCase(_channel_of(channel, "send"), value)
+    if not isinstance(channel, Channel):
+        raise TypeError(f"send() takes a gochan.Channel, not {channel!r}")
+    return SendCase(channel, value)
 
 
 def receive(channel: ReceiveChannel[T]) -> Case[T]:
@@ -82,7 +78,10 @@ def receive_ok(channel: ReceiveChannel[T]) -> Case[tuple[T, Literal[True]] | tup
 
     Go: ``case v, ok := <-ch:``.
     """
-    return ReceiveOkCase(_channel_of(channel, "receive_ok"))
+    case = channel.__case__()
+    if not isinstance(case, ReceiveCase):
+        raise TypeError(f"receive_ok() takes a channel to receive from, not {channel!r}")
+    return ReceiveOkCase(case._channel)
 
 
 class _Never(LoopBound):
@@ -235,6 +234,7 @@ async def select(
 async def select(*cases: Selectable[T] | None, priority: bool = ...) -> tuple[int, T]: ...
 
 
+@uninterruptible
 async def select(*cases: Any, priority: bool = False) -> Any:
     """Wait for the first of several operations; exactly one of them is done.
 
@@ -402,6 +402,7 @@ def try_select(
 def try_select(*cases: Selectable[T] | None, priority: bool = ...) -> tuple[int, T] | None: ...
 
 
+@uninterruptible
 def try_select(*cases: Any, priority: bool = False) -> Any:
     """Do one of several operations if that needs no waiting.
 

@@ -155,6 +155,8 @@ class AsyncioWaiter(Waiter):
 
     __slots__ = ("_asyncio_future_blocking", "callback", "cancels", "context", "driver", "message", "task")
 
+    message: Any  # of the cancellation, once there is one
+
     def __init__(self, driver: AsyncioDriver, task: asyncio.Task[Any], item: Any) -> None:
         self.item = item
         self.queue = None
@@ -186,6 +188,7 @@ class AsyncioWaiter(Waiter):
             if self.state == PARKED:  # the coroutine is closed, not cancelled
                 self.withdraw()
                 self.state = CANCELLED
+                self.message = None
             raise
         if self.cancels is not None:
             self.driver.defer(self.task, self.cancels)

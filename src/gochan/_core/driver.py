@@ -32,15 +32,39 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from contextvars import ContextVar
 from threading import get_ident
-from typing import Any, Final, NoReturn
+from types import FunctionType
+from typing import Any, Final, NoReturn, TypeVar
 
 from .waiter import Waiter
 from .waitqueue import EMPTY, WaitQueue
 
 QUANTUM: Final = 26  # 104 in a row: a buffer of 100 that is filled and emptied in turns never has to yield
 STREAK: Final = 4
+
+
+_uninterruptible: list[FunctionType] = []
+_protect: list[Callable[[FunctionType], object]] = []
+
+_Function = TypeVar("_Function")
+
+
+def uninterruptible(function: _Function) -> _Function:
+    """Mark a function that must not be left half done by a KeyboardInterrupt; trio honours it, at no cost."""
+    assert isinstance(function, FunctionType)
+    _uninterruptible.append(function)
+    for protect in _protect:
+        protect(function)
+    return function
+
+
+def protect_with(protect: Callable[[FunctionType], object]) -> None:
+    """Have everything that is marked, now or later, protected by ``protect``."""
+    _protect.append(protect)
+    for function in _uninterruptible:
+        protect(function)
 
 
 _here: ContextVar[Driver | None] = ContextVar("gochan_driver", default=None)
@@ -50,7 +74,7 @@ here: Final = _here.get
 class Driver:
     """How operations wait in one event loop."""
 
-    __slots__ = ("__weakref__", "budget", "goroutines", "hog", "ident", "running", "streak")
+    __slots__ = ("__weakref__", "bridge", "budget", "goroutines", "hog", "ident", "running", "streak")
 
     backend = "none"
 
@@ -61,6 +85,7 @@ class Driver:
         self.hog = 0
         self.streak = 0
         self.goroutines = 1  # the number last given out; 1 is main
+        self.bridge: Any = None  # the way in from plain threads, once somebody needs it
 
     def alive(self) -> bool:
         """Whether the loop can still run."""

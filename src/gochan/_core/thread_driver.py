@@ -137,4 +137,12 @@ class Bridge:
             waiter.give_up(RuntimeError("the event loop of this channel has ended"))
 
 
-__all__ = ["Bridge", "ThreadWaiter"]
+def bridge_of(driver: Driver) -> Bridge:
+    """The driver's bridge; one serves every view of every channel."""
+    bridge: Bridge | None = driver.bridge
+    if bridge is None:
+        bridge = driver.bridge = Bridge(driver)
+    return bridge
+
+
+__all__ = ["Bridge", "ThreadWaiter", "bridge_of"]

@@ -3,8 +3,8 @@
 ``wait_task_rescheduled`` and ``reschedule`` are all it takes: trio calls the abort function only while the task is
 parked, so a committed operation returns normally and its cancellation waits for the next checkpoint (W3).
 
-A KeyboardInterrupt must not strike between the steps of a commit: the classes above register their methods with
-``protect``, which marks their code as trio marks its own.
+A KeyboardInterrupt must not strike between the steps of a commit: what is marked ``uninterruptible`` is protected as
+trio protects its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import trio
 from trio.lowlevel import Abort, RunVar
 
-from .driver import QUANTUM, Driver
+from .driver import QUANTUM, Driver, protect_with, uninterruptible
 from .waiter import CANCELLED, COMMITTED, PARKED, Waiter
 
 
@@ -87,6 +87,7 @@ class TrioWaiter(Waiter):
         self.value = None
         self.task = task
 
+    @uninterruptible
     def commit(self, value: Any) -> None:
         self.state = COMMITTED
         self.value = value
@@ -107,6 +108,8 @@ class TrioWaiter(Waiter):
             raise
         return self.value
 
+
+protect_with(trio.lowlevel.enable_ki_protection)
 
 _driver: RunVar[TrioDriver] = RunVar("gochan")
 
