@@ -21,7 +21,7 @@ def test_ratio(benchmark: BenchmarkFixture, contest: Contest) -> None:
         backend.turn(contest.ours, 200)
         backend.turn(contest.theirs, 200)
         benchmark.group = "ratios"
-        benchmark.pedantic(score.take_turns, (backend,), rounds=TURNS)
+        benchmark.pedantic(score.take_turns, (backend,), rounds=TURNS)  # type: ignore[no-untyped-call]
     benchmark.extra_info.update(
         ours_ns=score.ours * 1e9, theirs_ns=score.theirs * 1e9, ratio=score.ratio, goal=str(contest.goal), met=score.met
     )

@@ -223,10 +223,10 @@ async def test_task_group_abort() -> None:
 async def test_gather() -> None:
     """asyncio.gather() around operations, the two ends of one hand-off too."""
     ch, done = Channel[int](), Event()
-    assert await asyncio.gather(ch.send(1), ch.receive()) == [None, 1]
-    assert await asyncio.gather(ch.receive(), ch.send(2)) == [2, None]
+    assert list(await asyncio.gather(ch.send(1), ch.receive())) == [None, 1]
+    assert list(await asyncio.gather(ch.receive(), ch.send(2))) == [2, None]
     done.set()
-    assert await asyncio.gather(select(ch, done), done.wait()) == [(1, None), None]
+    assert list(await asyncio.gather(select(ch, done), done.wait())) == [(1, None), None]
 
 
 @pytest.mark.asyncio_only

@@ -273,7 +273,7 @@ async def handing_over() -> None:
 async def selecting() -> None:
     a, b = Channel[Value](), Channel[Value]()
     async with asyncio.TaskGroup() as group:
-        group.create_task(select(a, send(b, Value())))  # type: ignore[arg-type]
+        group.create_task(select(a, send(b, Value())))
         await asyncio.sleep(0)
         await a.send(Value())
     b.close()
@@ -377,7 +377,7 @@ def test_channel_dies_with_its_last_reference() -> None:
                     await ch.send(Value())
                 value = Value()
                 await ch.send(value)
-                watched = [weakref.ref(ch), weakref.ref(value)]
+                watched: list[weakref.ref[Any]] = [weakref.ref(ch), weakref.ref(value)]
                 del value, group, ch
                 await asyncio.sleep(0)
                 assert [ref() for ref in watched] == [None, None]
@@ -438,12 +438,15 @@ async def test_buffer_lets_go() -> None:
     """A buffer keeps no value that was taken from it, or dropped."""
     with anyio.fail_after(10):
         ch = Channel[Value](3, overflow="drop_oldest")
-        watched = []
-        for _ in range(4):
+        watched: list[weakref.ref[Value]] = []
+
+        async def send_new() -> None:
             value = Value()
             watched.append(weakref.ref(value))
             await ch.send(value)
-        del value
+
+        for _ in range(4):
+            await send_new()
         assert [ref() is None for ref in watched] == [True, False, False, False]
         await ch.receive()
         assert [ref() is None for ref in watched] == [True, True, False, False]

@@ -13,9 +13,9 @@ from typing import Any
 import anyio
 import pytest
 
-from gochan import Channel, ChannelClosed, receive_ok, select, send, try_select
+from gochan import Channel, ChannelClosed, Group, receive_ok, select, send, try_select
 
-from .helpers import bounded
+from .helpers import bounded, receivers_parked, senders_parked
 
 NONE_READY = object()
 
@@ -187,3 +187,77 @@ async def test_closed_send_against_ready_receive(capacity: int) -> None:
             assert error.channel is channel
             raised += 1
     assert 100 < raised < 300
+
+
+@by_phrasing
+@by_capacity
+@bounded
+async def test_close_wakes_waiting_senders(ops: Any, capacity: int) -> None:
+    """Senders that wait when the channel is closed raise, first come first; their values are lost, the buffered ones are not."""
+    channel: Channel[int] = Channel(capacity)
+    cause = ValueError("no more")
+    for value in range(capacity):
+        channel.send_nowait(value)
+    raised: list[int] = []
+
+    async def sender(me: int) -> None:
+        with pytest.raises(ChannelClosed) as caught:
+            await ops.send(channel, 100 + me)
+        assert caught.value.channel is channel
+        assert caught.value.__cause__ is cause
+        raised.append(me)
+
+    async with Group() as group:
+        for me in range(3):
+            group.go(sender, me)
+            await senders_parked(channel, me + 1)
+        channel.close(cause)
+        assert channel.statistics().senders_waiting == 0
+    assert sorted(raised) == [0, 1, 2]
+    assert [channel.receive_nowait() for _ in range(capacity)] == list(range(capacity))
+    assert await ops.receive_ok(channel) == (None, False)
+
+
+@by_phrasing
+@by_capacity
+@bounded
+async def test_close_wakes_waiting_receivers(ops: Any, capacity: int) -> None:
+    """Receivers that wait when the channel is closed all learn of it, in either form."""
+    channel: Channel[int] = Channel(capacity)
+    ended: list[str] = []
+
+    async def raising() -> None:
+        with pytest.raises(ChannelClosed):
+            await ops.receive(channel)
+        ended.append("raised")
+
+    async def asking() -> None:
+        assert await ops.receive_ok(channel) == (None, False)
+        ended.append("told")
+
+    async with Group() as group:
+        for waiting, body in enumerate((raising, asking, raising, asking), start=1):
+            group.go(body)
+            await receivers_parked(channel, waiting)
+        channel.close()
+        assert channel.statistics().receivers_waiting == 0
+    assert sorted(ended) == ["raised", "raised", "told", "told"]
+
+
+@bounded
+async def test_close_is_no_value_for_other_channels_of_a_select() -> None:
+    """A parked select that a close wakes has left its other channels: their next operations do not meet it."""
+    closing: Channel[int] = Channel()
+    other: Channel[int] = Channel()
+
+    async def chooser() -> None:
+        assert await select(other, receive_ok(closing), send(other, 5)) == (1, (None, False))
+
+    async with Group() as group:
+        group.go(chooser)
+        await receivers_parked(closing)
+        closing.close()
+        with pytest.raises(anyio.WouldBlock):
+            other.send_nowait(1)
+        with pytest.raises(anyio.WouldBlock):
+            other.receive_nowait()
