@@ -55,7 +55,7 @@ class BlockingChannel(Generic[T]):
         def start(waiter: ThreadWaiter) -> None:
             outcome = state.put(item)
             if outcome is PENDING:
-                state.park_sender(waiter, self._bridge.driver)
+                state.sending(self._bridge.driver).append(waiter)
             else:
                 waiter.commit(outcome)
 
@@ -115,7 +115,7 @@ class BlockingChannel(Generic[T]):
         def start(waiter: ThreadWaiter) -> None:
             value = state.take()
             if value is PENDING:
-                state.park_receiver(waiter, self._bridge.driver)
+                state.receiving(self._bridge.driver).append(waiter)
             else:
                 waiter.commit(value)
 

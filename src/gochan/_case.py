@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
-from ._core.driver import Driver, LoopBound
+from ._core.driver import Driver
 from ._core.waiter import SelectEntry
 
 T_co = TypeVar("T_co", covariant=True)
@@ -32,9 +32,9 @@ class Case(Generic[T_co]):
     A case may be used again in a later select.
     """
 
-    __slots__ = ("_source",)
+    __slots__ = ("_state",)
 
-    _source: LoopBound
+    _state: Any  # the LoopBound that it waits on
 
     def __case__(self) -> Case[T_co]:
         return self
@@ -48,7 +48,7 @@ class Case(Generic[T_co]):
         return _Mapped(self, fn)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__.lstrip('_')} of {self._source!r}>"
+        return f"<{type(self).__name__.lstrip('_')} of {self._state!r}>"
 
     def _ready(self) -> bool:
         raise NotImplementedError
@@ -71,7 +71,7 @@ class _Mapped(Case[U]):
             raise TypeError(f"Case.map() takes a plain function, not {fn!r}")
         self._case = case
         self._fn = fn
-        self._source = case._source
+        self._state = case._state
 
     def _ready(self) -> bool:
         return self._case._ready()

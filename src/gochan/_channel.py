@@ -108,9 +108,7 @@ class Channel(ObjectStream[T]):
             return
         outcome = state.put(item)
         if outcome is PENDING:
-            waiter = driver.waiter(item)
-            state.park_sender(waiter, driver)
-            outcome = await waiter
+            outcome = await driver.park(state.sending(driver), item)
         if outcome is CLOSED:
             raise self._closed("send on a closed channel")
 
@@ -152,9 +150,7 @@ class Channel(ObjectStream[T]):
             return item
         value: Any = state.take()
         if value is PENDING:
-            waiter = driver.waiter()
-            state.park_receiver(waiter, driver)
-            value = await waiter
+            value = await driver.park(state.receiving(driver))
         if value is CLOSED:
             raise self._closed("receive from a closed channel")
         return cast("T", value)
@@ -182,7 +178,7 @@ class Channel(ObjectStream[T]):
             got 1
             closed
         """
-        value = await self._take()
+        value = await self._next()
         return (None, False) if value is CLOSED else (value, True)
 
     async def receive_many(self, limit: int | None = None) -> list[T]:
@@ -283,8 +279,8 @@ class Channel(ObjectStream[T]):
         return ChannelStatistics(
             capacity=state.capacity,
             buffered=len(state.buffer),
-            senders_waiting=state.senders.length,
-            receivers_waiting=state.receivers.length,
+            senders_waiting=len(state.senders),
+            receivers_waiting=len(state.receivers),
             sent=state.sent,
             received=state.received,
             dropped=state.dropped,
@@ -324,7 +320,7 @@ class Channel(ObjectStream[T]):
         return self
 
     async def __anext__(self) -> T:
-        value: T = await self._take()
+        value: T = await self._next()
         if value is CLOSED:
             if self._state.cause is not None:
                 raise self._closed("receive from a closed channel")
@@ -352,7 +348,7 @@ class Channel(ObjectStream[T]):
         return ReceiveCase(self)
 
     @uninterruptible
-    async def _take(self) -> Any:
+    async def _next(self) -> Any:
         """A value, or CLOSED."""
         state = self._state
         driver = state.driver
@@ -364,9 +360,24 @@ class Channel(ObjectStream[T]):
             await driver.pause()
         value = state.take()
         if value is PENDING:
-            waiter = driver.waiter()
-            state.park_receiver(waiter, driver)
-            value = await waiter
+            value = await driver.park(state.receiving(driver))
+        return value
+
+    # A channel is its own receive case to select, which so need not make one.
+
+    def _ready(self) -> bool:
+        state = self._state
+        return bool(state.buffer) or state.senders.head is not None or state.closed
+
+    def _take(self) -> Any:
+        return self._state.take()
+
+    def _publish(self, entry: SelectEntry, driver: Driver) -> None:
+        self._state.receiving(driver).append(entry)
+
+    def _result(self, value: Any) -> Any:
+        if value is CLOSED:
+            raise self._closed("receive from a closed channel")
         return value
 
     def _closed(self, what: str) -> ChannelClosed:
@@ -379,25 +390,23 @@ class Channel(ObjectStream[T]):
 class ReceiveCase(Case[T]):
     """Receive, as a case of a select."""
 
-    __slots__ = ("_channel", "_state")
+    __slots__ = ("_channel",)
 
     def __init__(self, channel: Channel[T]) -> None:
         self._channel = channel
-        self._source = self._state = channel._state
+        self._state = channel._state
 
     def _ready(self) -> bool:
-        return self._state.can_take()
+        return self._channel._ready()
 
     def _take(self) -> Any:
-        return self._state.take()
+        return self._channel._take()
 
     def _publish(self, entry: SelectEntry, driver: Driver) -> None:
-        self._state.park_receiver(entry, driver)
+        self._channel._publish(entry, driver)
 
     def _result(self, value: Any) -> Any:
-        if value is CLOSED:
-            raise self._channel._closed("receive from a closed channel")
-        return value
+        return self._channel._result(value)
 
 
 class ReceiveOkCase(ReceiveCase[Any]):
@@ -412,12 +421,12 @@ class ReceiveOkCase(ReceiveCase[Any]):
 class SendCase(Case[None]):
     """Send, as a case of a select."""
 
-    __slots__ = ("_channel", "_item", "_state")
+    __slots__ = ("_channel", "_item")
 
     def __init__(self, channel: Channel[T], item: T) -> None:
         self._channel: Channel[Any] = channel
         self._item = item
-        self._source = self._state = channel._state
+        self._state = channel._state
 
     def _ready(self) -> bool:
         return self._state.can_put()
@@ -427,7 +436,7 @@ class SendCase(Case[None]):
 
     def _publish(self, entry: SelectEntry, driver: Driver) -> None:
         entry.item = self._item
-        self._state.park_sender(entry, driver)
+        self._state.sending(driver).append(entry)
 
     def _result(self, value: Any) -> None:
         if value is CLOSED:

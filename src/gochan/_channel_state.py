@@ -32,7 +32,7 @@ from typing import Any, Final, cast
 
 from ._core.driver import Driver, LoopBound, uninterruptible
 from ._core.waiter import SelectEntry, Waiter
-from ._core.waitqueue import EMPTY, Entry, WaitQueue
+from ._core.waitqueue import EMPTY, WaitQueue
 
 
 class _Mark:
@@ -91,7 +91,7 @@ class ChannelState(LoopBound):
         receivers = self.receivers
         if receivers.head is not None:
             self.received += 1
-            receivers.pop().commit(item)
+            receivers.commit_first(item)
             return None
         buffer = self.buffer
         if len(buffer) < self.limit:
@@ -142,10 +142,6 @@ class ChannelState(LoopBound):
             self.closed or self.receivers.head is not None or len(self.buffer) < self.limit or self.overflow != "block"
         )
 
-    def can_take(self) -> bool:
-        """Whether a receive would not have to wait."""
-        return bool(self.buffer) or self.senders.head is not None or self.closed
-
     @uninterruptible
     def close(self, cause: BaseException | None) -> None:
         if self.closed:
@@ -159,18 +155,22 @@ class ChannelState(LoopBound):
     # Waiting.
 
     @uninterruptible
-    def park_sender(self, entry: Entry, driver: Driver) -> None:
-        if self.senders is EMPTY:
-            self.senders = WaitQueue()
+    def sending(self, driver: Driver) -> WaitQueue:
+        """Where a sender waits."""
         self.owner = driver
-        self.senders.append(entry)
+        queue = self.senders
+        if queue is EMPTY:
+            queue = self.senders = WaitQueue()
+        return queue
 
     @uninterruptible
-    def park_receiver(self, entry: Entry, driver: Driver) -> None:
-        if self.receivers is EMPTY:
-            self.receivers = WaitQueue()
+    def receiving(self, driver: Driver) -> WaitQueue:
+        """Where a receiver waits."""
         self.owner = driver
-        self.receivers.append(entry)
+        queue = self.receivers
+        if queue is EMPTY:
+            queue = self.receivers = WaitQueue()
+        return queue
 
     def forget_waiters(self) -> None:
         self.senders = self.receivers = EMPTY
@@ -188,7 +188,7 @@ class ChannelState(LoopBound):
         name = "" if self.name is None else f" {self.name!r}"
         fill = f"{len(self.buffer)}/{self.capacity}"
         state = " closed" if self.closed else ""
-        return f"<Channel{name} {fill}{state} senders={self.senders.length} receivers={self.receivers.length}>"
+        return f"<Channel{name} {fill}{state} senders={len(self.senders)} receivers={len(self.receivers)}>"
 
     def _check(self) -> None:
         self.senders._check()
@@ -196,9 +196,9 @@ class ChannelState(LoopBound):
         if self.senders.head is not None and self.receivers.head is not None:
             waiting: Sequence[Waiter] = [cast("SelectEntry", q.head).waiter for q in (self.senders, self.receivers)]
             assert waiting[0] is waiting[1], "C1: senders and receivers wait"
-        assert not (self.buffer and self.receivers.length), "C2: a receiver waits beside a value"
+        assert not (self.buffer and self.receivers), "C2: a receiver waits beside a value"
         room = len(self.buffer) < self.limit
-        assert not (self.senders.length and (room or self.overflow != "block")), "C3: a sender waits beside room"
+        assert not (self.senders and (room or self.overflow != "block")), "C3: a sender waits beside room"
         assert len(self.buffer) <= self.capacity, "C4: more values than capacity"
-        assert not (self.closed and (self.senders.length or self.receivers.length)), "C6: somebody waits, closed"
+        assert not (self.closed and (self.senders or self.receivers)), "C6: somebody waits, closed"
         assert self.limit == (0 if self.closed else self.capacity), "C7: wrong limit"

@@ -29,21 +29,22 @@ class _SignalState(LoopBound):
             self.waiters.drain(None)
 
     @uninterruptible
-    def park(self, entry: Any, driver: Driver) -> None:
+    def waiting(self, driver: Driver) -> WaitQueue:
+        """Where those wait who want to know."""
+        self.owner = driver
         if self.waiters is EMPTY:
             self.waiters = WaitQueue()
-        self.owner = driver
-        self.waiters.append(entry)
+        return self.waiters
 
     def forget_waiters(self) -> None:
         self.waiters = EMPTY
 
     def __repr__(self) -> str:
-        return f"<{self.kind} {'set' if self.fired else 'not set'} waiters={self.waiters.length}>"
+        return f"<{self.kind} {'set' if self.fired else 'not set'} waiters={len(self.waiters)}>"
 
     def _check(self) -> None:
         self.waiters._check()
-        assert not (self.fired and self.waiters.length), "E1: somebody waits for a signal that is set"
+        assert not (self.fired and self.waiters), "E1: somebody waits for a signal that is set"
 
 
 class Signal:
@@ -88,9 +89,7 @@ class Signal:
         else:
             await driver.pause()
         if not state.fired:
-            waiter = driver.waiter()
-            state.park(waiter, driver)
-            await waiter
+            await driver.park(state.waiting(driver))
 
     def __case__(self) -> Case[None]:
         return _SignalCase(self._state)
@@ -114,10 +113,10 @@ class Event(Signal):
 
 
 class _SignalCase(Case[None]):
-    __slots__ = ("_state",)
+    __slots__ = ()
 
     def __init__(self, state: _SignalState) -> None:
-        self._source = self._state = state
+        self._state = state
 
     def _ready(self) -> bool:
         return self._state.fired
@@ -126,4 +125,4 @@ class _SignalCase(Case[None]):
         return None
 
     def _publish(self, entry: SelectEntry, driver: Driver) -> None:
-        self._state.park(entry, driver)
+        self._state.waiting(driver).append(entry)

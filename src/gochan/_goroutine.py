@@ -134,11 +134,11 @@ class Goroutine(Generic[T_co]):
 
 
 class _ResultCase(Case[T_co]):
-    __slots__ = ("_goroutine", "_state")
+    __slots__ = ("_goroutine",)
 
     def __init__(self, goroutine: Goroutine[T_co]) -> None:
         self._goroutine = goroutine
-        self._source = self._state = goroutine.done._state
+        self._state = goroutine.done._state
 
     def _ready(self) -> bool:
         return self._state.fired
@@ -147,7 +147,7 @@ class _ResultCase(Case[T_co]):
         return None
 
     def _publish(self, entry: SelectEntry, driver: Driver) -> None:
-        self._state.park(entry, driver)
+        self._state.waiting(driver).append(entry)
 
     def _result(self, value: Any) -> Any:
         return self._goroutine._outcome()

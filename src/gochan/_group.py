@@ -185,10 +185,9 @@ class Group:
         """Until every goroutine is gone, whatever cancellation arrives; that one, if any."""
         queues, driver = self._queues, self._driver
         assert driver is not None
-        while self._active or self._queues.places.length:
-            waiter = driver.waiter()
+        while self._active or self._queues.places:
             queues.own(driver)
-            queues.host.append(waiter)
+            waiter = driver.park(queues.host)
             try:
                 if cancelled is None:
                     await waiter
@@ -224,7 +223,7 @@ class Group:
                 self._active += 1
                 self._refuse(goroutine, coroutine)
                 return goroutine
-            if self._active >= self._limit or self._queues.places.length:
+            if self._active >= self._limit or self._queues.places:
                 self._queues.places.append(_Pending(self, goroutine, coroutine, copy_context()))
                 return goroutine
         self._active += 1
@@ -242,7 +241,7 @@ class Group:
         Go: ``g.TryGo(f)``.
         """
         self._check_open()
-        if self._limit is not None and (self._active >= self._limit or self._queues.places.length or self._stopped):
+        if self._limit is not None and (self._active >= self._limit or self._queues.places or self._stopped):
             return None
         return self.go(fn, *args, name=name)
 
@@ -266,12 +265,10 @@ class Group:
         else:
             await driver.pause()
         reserved = False
-        full = self._limit is not None and (self._active >= self._limit or queues.places.length)
+        full = self._limit is not None and (self._active >= self._limit or queues.places)
         if full and not self._stopped:
-            waiter = driver.waiter()
             queues.own(driver)
-            queues.places.append(waiter)
-            reserved = await waiter is None
+            reserved = await driver.park(queues.places) is None
         try:
             coroutine = coroutine_of(fn, args, "Group.go_when_free()")
         except BaseException:
@@ -295,7 +292,7 @@ class Group:
 
     def __repr__(self) -> str:
         limit = "" if self._limit is None else f"/{self._limit}"
-        return f"<Group {self._state} goroutines={self._active}{limit} waiting={self._queues.places.length}>"
+        return f"<Group {self._state} goroutines={self._active}{limit} waiting={len(self._queues.places)}>"
 
     # Inside.
 
@@ -388,9 +385,9 @@ class Group:
         places = self._queues.places
         if places.head is not None and not self._stopped:
             self._active += 1
-            places.pop().commit(None)
+            places.commit_first(None)
         elif not self._active and self._queues.host.head is not None:
-            self._queues.host.pop().commit(None)
+            self._queues.host.commit_first(None)
 
     def _stop(self) -> None:
         if self._stopped:

@@ -24,6 +24,7 @@ Prior art
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import random, shuffle
 from threading import get_ident
 from typing import Any, Literal, TypeVar, overload
@@ -31,7 +32,7 @@ from typing import Any, Literal, TypeVar, overload
 from ._case import Case, Selectable
 from ._channel import Channel, ReceiveCase, ReceiveOkCase, SendCase
 from ._channel_views import ReceiveChannel, SendChannel
-from ._core.driver import NOWHERE, LoopBound, here, uninterruptible
+from ._core.driver import Driver, LoopBound, here, uninterruptible
 from ._core.waiter import SelectEntry
 
 T = TypeVar("T")
@@ -70,6 +71,8 @@ def receive(channel: ReceiveChannel[T]) -> Case[T]:
 
     Go: ``case v := <-ch:``.
     """
+    if not hasattr(type(channel), "__case__"):
+        raise TypeError(f"receive() takes a channel to receive from, not {channel!r}")
     return channel.__case__()
 
 
@@ -78,7 +81,7 @@ def receive_ok(channel: ReceiveChannel[T]) -> Case[tuple[T, Literal[True]] | tup
 
     Go: ``case v, ok := <-ch:``.
     """
-    case = channel.__case__()
+    case = channel.__case__() if hasattr(type(channel), "__case__") else None
     if not isinstance(case, ReceiveCase):
         raise TypeError(f"receive_ok() takes a channel to receive from, not {channel!r}")
     return ReceiveOkCase(case._channel)
@@ -95,39 +98,29 @@ class _Never(LoopBound):
     def forget_waiters(self) -> None: ...
 
 
-# The cases that can be ready at all, with the numbers they have for the caller.
-_Cases = list[tuple[int, Case[Any]]]
+def _case_of(number: int, selectable: Any) -> Any:
+    """What can be chosen: a case, or a channel, which is its own."""
+    if selectable is None or type(selectable) is Channel:
+        return selectable
+    if not hasattr(type(selectable), "__case__"):
+        raise TypeError(
+            f"case {number} of the select cannot be selected over: {selectable!r}; pass a channel, "
+            "send(channel, value), an Event, or anything with a __case__ method"
+        )
+    case: object = selectable.__case__()
+    if not isinstance(case, Case):
+        raise TypeError(f"case {number} of the select: __case__ of {selectable!r} gave {case!r}, not a Case")
+    return case  # pyright: ignore[reportUnknownVariableType]  # any case will do
 
 
-def _cases(selectables: tuple[Any, ...]) -> _Cases:
-    cases: _Cases = []
-    for index, selectable in enumerate(selectables):
-        if selectable is not None:
-            try:
-                case: Any = selectable.__case__()
-            except AttributeError:
-                raise TypeError(
-                    f"case {index} of the select cannot be selected over: {selectable!r}; pass a channel, "
-                    "send(channel, value), an Event, or anything with a __case__ method"
-                ) from None
-            if not isinstance(case, Case):
-                raise TypeError(f"case {index} of the select: __case__ of {selectable!r} gave {case!r}, not a Case")
-            cases.append((index, case))  # pyright: ignore[reportUnknownArgumentType]  # any case will do
-    return cases
+def _ready(choices: Sequence[Any]) -> list[int]:
+    return [number for number, case in enumerate(choices) if case is not None and case._ready()]
 
 
-def _commit(cases: _Cases, priority: bool) -> tuple[int, Any] | None:
-    """Pass 1."""
-    if priority:
-        for index, case in cases:
-            if case._ready():
-                return index, case._result(case._take())
-        return None
-    ready = [entry for entry in cases if entry[1]._ready()]
-    if not ready:
-        return None
-    index, case = ready[0] if len(ready) == 1 else ready[int(random() * len(ready))]  # S4
-    return index, case._result(case._take())
+def _commit(choices: Sequence[Any], ready: list[int], priority: bool) -> tuple[int, Any]:
+    number = ready[0] if priority or len(ready) == 1 else ready[int(random() * len(ready))]  # S4
+    case = choices[number]
+    return number, case._result(case._take())
 
 
 @overload
@@ -268,34 +261,50 @@ async def select(*cases: Any, priority: bool = False) -> Any:
         >>> gochan.run(main)
         job 3
     """
-    listed = _cases(cases)
-    driver = listed[0][1]._source.driver if listed else NOWHERE
-    if here() is not driver or driver.ident != get_ident():
-        driver = (listed[0][1]._source if listed else _Never()).enter()
-    for _, case in listed:
-        if case._source.driver is not driver:
-            case._source.enter()
+    choices: Any = cases
+    driver: Driver | None = None
+    ready: list[int] = []
+    for number, case in enumerate(cases):
+        if type(case) is Channel:  # its own case; written out, since this is what most selects are made of
+            state = case._state
+            if state.driver is not driver:
+                driver = state.driver
+                if here() is not driver or driver.ident != get_ident():
+                    driver = state.enter()
+            if state.buffer or state.senders.head is not None or state.closed:
+                ready.append(number)
+        elif case is not None:
+            if not isinstance(case, Case):
+                if choices is cases:
+                    choices = list(cases)
+                choices[number] = case = _case_of(number, case)
+            if case._state.driver is not driver:
+                driver = case._state.enter()
+            if case._ready():
+                ready.append(number)
+    if driver is None:
+        driver = _Never().enter()
     if driver.budget:
         driver.budget -= 1
     else:
         await driver.pause()
-    done = _commit(listed, priority)
-    if done is not None:
-        return done
-    waiter = driver.waiter()
+        ready = _ready(choices)
+    if ready:
+        return _commit(choices, ready, priority)
+    waiter = driver.park(None)
     entries: list[SelectEntry] = []
     waiter.entries = entries
-    numbered = list(enumerate(listed))
-    if len({case._source for _, case in listed}) < len(listed):
+    numbered = [(number, case) for number, case in enumerate(choices) if case is not None]
+    if len({case._state for _, case in numbered}) < len(numbered):
         shuffle(numbered)  # S4: a peer takes the entry that stands first, so which of two on one channel does is drawn
-    for number, (_, case) in numbered:
-        entry = SelectEntry(waiter, number)
+    for number, case in numbered:
+        entry = SelectEntry()
+        entry.waiter = waiter
+        entry.number = number
         entries.append(entry)
         case._publish(entry, driver)
     number, value = await waiter
-    won: int = number
-    index, case = listed[won]
-    return index, case._result(value)
+    return number, choices[number]._result(value)
 
 
 @overload
@@ -424,7 +433,9 @@ def try_select(*cases: Any, priority: bool = False) -> Any:
         >>> gochan.try_select(gochan.Channel[int]()) is None
         True
     """
-    listed = _cases(cases)
-    for _, case in listed:
-        case._source.check()
-    return _commit(listed, priority)
+    choices = [_case_of(number, case) for number, case in enumerate(cases)]
+    for case in choices:
+        if case is not None:
+            case._state.check()
+    ready = _ready(choices)
+    return _commit(choices, ready, priority) if ready else None

@@ -30,7 +30,7 @@ def test_entries_leave_in_the_order_in_which_they_came() -> None:
         queue._check()
     assert [queue.pop() for _ in places] == places
     queue._check()
-    assert queue.length == 0
+    assert len(queue) == 0
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -52,7 +52,7 @@ def test_a_queue_agrees_with_a_list_whoever_leaves(seed: int) -> None:
             case _:
                 pass
         queue._check()
-        assert queue.length == len(model)
+        assert len(queue) == len(model)
 
 
 def test_drain_commits_everybody_in_order() -> None:
@@ -68,15 +68,15 @@ def test_drain_commits_everybody_in_order() -> None:
 
 
 def test_check_finds_a_broken_queue() -> None:
-    """The executable invariants notice a wrong length, owner and link."""
-    for breakage in ("length", "queue", "link"):
+    """The executable invariants notice a wrong tail, owner and link."""
+    for breakage in ("tail", "queue", "link"):
         queue = WaitQueue()
         places = [Place(n) for n in range(3)]
         for place in places:
             queue.append(place)
         match breakage:
-            case "length":
-                queue.length = 2
+            case "tail":
+                queue.tail = places[1]
             case "queue":
                 places[1].queue = None
             case _:

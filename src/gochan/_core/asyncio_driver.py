@@ -38,6 +38,7 @@ from time import perf_counter
 from typing import Any, Final
 
 from .driver import QUANTUM, Driver
+from .waitqueue import WaitQueue
 from .waiter import CANCELLED, COMMITTED, PARKED, Waiter
 
 SWITCHES: Final = 128
@@ -69,15 +70,33 @@ class AsyncioDriver(Driver):
     def task(self) -> object:
         return asyncio.current_task(self.loop)
 
-    def waiter(self, item: Any = None) -> AsyncioWaiter:
-        task = asyncio.current_task(self.loop)
-        if task is None:
-            raise RuntimeError("an operation of gochan that waits must be awaited in a task")
+    def park(self, queue: WaitQueue | None, item: Any = None) -> AsyncioWaiter:
         self.hog = 0
         self.budget = QUANTUM
         if self.deferred:
-            self.deliver(task)
-        return AsyncioWaiter(self, task, item)
+            self.deliver_now()
+        # Filled in here: before 3.12 a call of __init__ costs as much as all of these.
+        waiter = AsyncioWaiter()
+        waiter.item = item
+        waiter.entries = None
+        waiter.state = PARKED
+        waiter.value = None
+        waiter.driver = self
+        waiter.callback = None
+        waiter.cancels = None
+        waiter._asyncio_future_blocking = True
+        # As WaitQueue.append does: a call less on the hottest path.
+        waiter.queue = queue
+        if queue is not None:
+            tail = queue.tail
+            waiter.previous = tail
+            waiter.next = None
+            if tail is None:
+                queue.head = waiter
+            else:
+                tail.next = waiter
+            queue.tail = waiter
+        return waiter
 
     async def yield_once(self) -> None:
         await asyncio.sleep(0)
@@ -117,7 +136,6 @@ class AsyncioDriver(Driver):
         try:
             while ready:
                 waiter = ready.popleft()
-                assert waiter.context is not None
                 waiter.context.run(waiter.callback, waiter)
                 left -= 1
                 # The clock costs a tenth of a switch: look at it on every fourth.
@@ -132,6 +150,12 @@ class AsyncioDriver(Driver):
     def defer(self, task: asyncio.Task[Any], cancels: list[tuple[Any, int]]) -> None:
         self.deferred.setdefault(task, []).extend(cancels)
         self.loop.call_soon(self.deliver, task)
+
+    def deliver_now(self) -> None:
+        """What was put off for the task that runs, before it parks."""
+        task = asyncio.current_task(self.loop)
+        if task is not None:
+            self.deliver(task)
 
     def deliver(self, task: asyncio.Task[Any]) -> None:
         """Hand the task a cancellation that was put off, if whoever asked for it still wants it (A1, A2)."""
@@ -153,22 +177,19 @@ class AsyncioDriver(Driver):
 class AsyncioWaiter(Waiter):
     """A parked operation, in the shape of a future."""
 
-    __slots__ = ("_asyncio_future_blocking", "callback", "cancels", "context", "driver", "message", "task")
+    __slots__ = ("_asyncio_future_blocking", "callback", "cancels", "context", "driver", "message")
 
-    message: Any  # of the cancellation, once there is one
+    driver: AsyncioDriver
+    callback: Any  # the task's own wake-up, once the task has been suspended
+    context: Context  # to run it in
+    cancels: list[tuple[Any, int]] | None  # that came after the commit
+    message: Any  # of the one that came before
 
-    def __init__(self, driver: AsyncioDriver, task: asyncio.Task[Any], item: Any) -> None:
-        self.item = item
-        self.queue = None
-        self.entries = None
-        self.state = PARKED
-        self.value = None
-        self.driver = driver
-        self.task = task
-        self.callback: Any = None
-        self.context: Context | None = None
-        self.cancels: list[tuple[Any, int]] | None = None
-        self._asyncio_future_blocking = False
+    @property
+    def task(self) -> asyncio.Task[Any]:
+        """The task that is suspended. Not kept: asking for the current one costs a tenth of a rendezvous."""
+        task: asyncio.Task[Any] = self.callback.__self__
+        return task
 
     def commit(self, value: Any) -> None:
         self.state = COMMITTED
@@ -181,7 +202,6 @@ class AsyncioWaiter(Waiter):
                 driver.loop.call_soon(driver.drain)
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        self._asyncio_future_blocking = True
         try:
             yield self
         except BaseException:
@@ -199,7 +219,7 @@ class AsyncioWaiter(Waiter):
     def get_loop(self) -> asyncio.AbstractEventLoop:
         return self.driver.loop
 
-    def add_done_callback(self, callback: Any, *, context: Context | None = None) -> None:
+    def add_done_callback(self, callback: Any, *, context: Context) -> None:
         self.callback = callback
         self.context = context
         if self.state != PARKED:  # a finalizer committed it between publishing and here

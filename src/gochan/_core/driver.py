@@ -91,8 +91,11 @@ class Driver:
         """Whether the loop can still run."""
         return False
 
-    def waiter(self, item: Any = None) -> Waiter:
-        """A waiter for the running task; RuntimeError outside a task."""
+    def park(self, queue: WaitQueue | None, item: Any = None) -> Waiter:
+        """A waiter for the running task, published in ``queue``; a select publishes it itself, in several.
+
+        It must be awaited at once.
+        """
         raise NotImplementedError
 
     def task(self) -> object:

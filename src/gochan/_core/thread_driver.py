@@ -28,7 +28,11 @@ class ThreadWaiter(Waiter):
     __slots__ = ("error", "woken")
 
     def __init__(self, item: Any = None) -> None:
-        super().__init__(item)
+        self.item = item
+        self.queue = None
+        self.entries = None
+        self.state = PARKED
+        self.value = None
         self.error: BaseException | None = None
         self.woken = Lock()
         self.woken.acquire()

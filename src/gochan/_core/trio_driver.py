@@ -17,6 +17,7 @@ import trio
 from trio.lowlevel import Abort, RunVar
 
 from .driver import QUANTUM, Driver, protect_with, uninterruptible
+from .waitqueue import WaitQueue
 from .waiter import CANCELLED, COMMITTED, PARKED, Waiter
 
 
@@ -55,10 +56,19 @@ class TrioDriver(Driver):
     def task(self) -> object:
         return trio.lowlevel.current_task()
 
-    def waiter(self, item: Any = None) -> TrioWaiter:
+    def park(self, queue: WaitQueue | None, item: Any = None) -> TrioWaiter:
         self.hog = 0
         self.budget = QUANTUM
-        return TrioWaiter(trio.lowlevel.current_task(), item)
+        waiter = TrioWaiter()
+        waiter.item = item
+        waiter.queue = None
+        waiter.entries = None
+        waiter.state = PARKED
+        waiter.value = None
+        waiter.task = trio.lowlevel.current_task()
+        if queue is not None:
+            queue.append(waiter)
+        return waiter
 
     async def yield_once(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -79,13 +89,7 @@ class TrioWaiter(Waiter):
 
     __slots__ = ("task",)
 
-    def __init__(self, task: trio.lowlevel.Task, item: Any) -> None:
-        self.item = item
-        self.queue = None
-        self.entries = None
-        self.state = PARKED
-        self.value = None
-        self.task = task
+    task: trio.lowlevel.Task
 
     @uninterruptible
     def commit(self, value: Any) -> None:

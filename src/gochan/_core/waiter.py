@@ -34,16 +34,13 @@ CANCELLED: Final = 2
 
 
 class Waiter(Entry):
-    """A parked operation; each driver says how it suspends and resumes its task."""
+    """A parked operation; each driver makes its own, and says how it suspends and resumes its task."""
 
     __slots__ = ("entries", "state", "value")
 
-    def __init__(self, item: Any = None) -> None:
-        self.item = item
-        self.queue = None
-        self.state = PARKED
-        self.value: Any = None
-        self.entries: list[SelectEntry] | None = None  # of a select, while it is parked
+    state: int
+    value: Any
+    entries: list[SelectEntry] | None  # of a select, while it is parked
 
     def publish(self, cases: list[SelectEntry]) -> None:
         self.entries = cases
@@ -66,18 +63,15 @@ class Waiter(Entry):
 class SelectEntry(Entry):
     """One case of a parked select."""
 
-    __slots__ = ("index", "waiter")
+    __slots__ = ("number", "waiter")
 
-    def __init__(self, waiter: Waiter, index: int) -> None:
-        self.waiter = waiter
-        self.index = index
-        self.item = None
-        self.queue = None
+    waiter: Waiter
+    number: int
 
     def commit(self, value: Any) -> None:
         # The sisters go before the task is woken: a peer in the same tick must not find them (W2).
         self.waiter.withdraw()
-        self.waiter.commit((self.index, value))
+        self.waiter.commit((self.number, value))
 
 
 __all__ = ["CANCELLED", "COMMITTED", "PARKED", "Entry", "SelectEntry", "WaitQueue", "Waiter"]

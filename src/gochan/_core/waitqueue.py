@@ -7,7 +7,7 @@ Shape
 Invariants
     Q1  An entry is in a queue exactly while its operation can still be committed by a peer: whoever commits takes
         the entry (and, for a select, all its sister entries) out first. So the head of a queue is always alive.
-    Q2  ``entry.queue`` is the queue it is in, ``None`` otherwise; ``length`` is the number of entries.
+    Q2  ``entry.queue`` is the queue it is in, ``None`` otherwise.
     Q3  Entries leave in the order in which they came, unless they withdraw.
 
 Why not
@@ -21,7 +21,7 @@ Prior art
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 
 class Entry:
@@ -42,12 +42,20 @@ class Entry:
 class WaitQueue:
     """Parked operations, first come first served."""
 
-    __slots__ = ("head", "length", "tail")
+    __slots__ = ("head", "tail")
 
     def __init__(self) -> None:
         self.head: Entry | None = None
         self.tail: Entry | None = None
-        self.length = 0
+
+    def __len__(self) -> int:
+        count, entry = 0, self.head
+        while entry is not None:
+            count, entry = count + 1, entry.next
+        return count
+
+    def __bool__(self) -> bool:
+        return self.head is not None
 
     def append(self, entry: Entry) -> None:
         tail = self.tail
@@ -59,12 +67,10 @@ class WaitQueue:
         else:
             tail.next = entry
         self.tail = entry
-        self.length += 1
 
     def pop(self) -> Entry:
         """Take out the one that has waited longest; the queue must not be empty."""
-        entry = self.head
-        assert entry is not None
+        entry = cast("Entry", self.head)
         following = entry.next
         self.head = following
         if following is None:
@@ -73,8 +79,20 @@ class WaitQueue:
             following.previous = None
             entry.next = None
         entry.queue = None
-        self.length -= 1
         return entry
+
+    def commit_first(self, value: Any) -> None:
+        """Complete the operation that has waited longest; the queue must not be empty."""
+        entry = cast("Entry", self.head)
+        following = entry.next
+        self.head = following
+        if following is None:
+            self.tail = None
+        else:
+            following.previous = None
+            entry.next = None
+        entry.queue = None
+        entry.commit(value)
 
     def remove(self, entry: Entry) -> None:
         """Take out an entry from wherever it stands."""
@@ -88,22 +106,20 @@ class WaitQueue:
         else:
             following.previous = previous
         entry.queue = entry.previous = entry.next = None
-        self.length -= 1
 
     def drain(self, value: Any) -> None:
         """Commit every entry with ``value``, the longest waiting first."""
         while self.head is not None:
-            self.pop().commit(value)
+            self.commit_first(value)
 
     def _check(self) -> None:
         """Assert Q2 and the links of Q3."""
-        count, previous, entry = 0, None, self.head
+        previous, entry = None, self.head
         while entry is not None:
             assert entry.queue is self, "Q2: an entry names another queue"
             assert entry.previous is previous, "Q3: broken link"
-            count, previous, entry = count + 1, entry, entry.next
+            previous, entry = entry, entry.next
         assert self.tail is previous, "Q3: the tail is not the last entry"
-        assert self.length == count, "Q2: the length is not the number of entries"
 
 
 # What a primitive has before anybody waited on it: an idle channel should not pay for two queues.
