@@ -197,6 +197,7 @@ async def test_the_limit_holds_and_places_are_given_in_order() -> None:
                 assert sorted(order) == [0, 1]  # trio starts a batch in its own order
                 for _ in range(5):
                     await gate.send(None)
+                    await anyio.wait_all_tasks_blocked()  # one place at a time, so that trio has no batch to shuffle
         assert [await handle.result() for handle in [*handles, *late]] == [0, 1, 2, 3, 4]
     assert most == 2
     assert order[2:] == [2, 3, 4]

@@ -19,10 +19,10 @@ from ._errors import ContextError as ContextError
 from ._errors import DeadlineExceeded as DeadlineExceeded
 from ._event import Event as Event
 from ._event import Signal as Signal
+from ._go import go as go
+from ._go import sleep as sleep
 from ._goroutine import Goroutine as Goroutine
 from ._group import Group as Group
-from ._group import go as go
-from ._group import sleep as sleep
 from ._run import run as run
 from ._select import receive as receive
 from ._select import receive_ok as receive_ok

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, final
 
 from ._channel_state import CLOSED, PENDING, ChannelState
+from ._core.driver import current_driver
 from ._core.thread_driver import ThreadWaiter, bridge_of
 from ._errors import ChannelClosed
 
@@ -36,6 +37,11 @@ class BlockingChannel(Generic[T]):
     def __init__(self, state: ChannelState, closed: Callable[[str], ChannelClosed]) -> None:
         owner = state.owner
         if owner is None or not owner.alive():
+            if current_driver() is None:
+                raise RuntimeError(
+                    f"{state!r} belongs to no event loop yet: call blocking() inside one, or after somebody has waited "
+                    "on the channel"
+                )
             owner = state.enter()
             state.own(owner)
         self._state = state

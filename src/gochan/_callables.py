@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Coroutine
 from functools import partial
+from types import CoroutineType
 from typing import Any, Final
 
 _CO_COROUTINE: Final = inspect.CO_COROUTINE
@@ -38,6 +39,6 @@ def coroutine_of(fn: Any, args: tuple[Any, ...], asker: str) -> Coroutine[Any, A
                 "with anyio.to_thread.run_sync"
             )
     coroutine: Any = fn(*args)
-    if isinstance(coroutine, Coroutine):
+    if type(coroutine) is CoroutineType or isinstance(coroutine, Coroutine):
         return coroutine  # pyright: ignore[reportUnknownVariableType]  # what it yields is its own affair
     raise TypeError(f"{asker} takes an async function, but {fn!r} returned {coroutine!r}")

@@ -63,7 +63,8 @@ class Channel(ObjectStream[T]):
         overflow: Literal["block", "drop_newest", "drop_oldest"] = "block",
         name: str | None = None,
     ) -> None:
-        if type(capacity) is not int and not (type(capacity) is float and not math.isfinite(capacity)):
+        number = isinstance(capacity, int) and not isinstance(capacity, bool)
+        if not number and not (isinstance(capacity, float) and not math.isfinite(capacity)):
             raise TypeError(f"the capacity of a channel is an int or math.inf, not {capacity!r}")
         if not capacity >= 0:
             raise ValueError(f"the capacity of a channel cannot be {capacity!r}: 0 or more, or math.inf")
@@ -205,6 +206,8 @@ class Channel(ObjectStream[T]):
             >>> gochan.run(main)
             [0, 1]
         """
+        if limit is not None and not isinstance(limit, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"the limit of receive_many() is an int or None, not {limit!r}")
         if limit is not None and limit < 1:
             raise ValueError(f"receive_many() takes at least one value, not {limit}: leave the limit out for all")
         values = [await self.receive()]
@@ -366,8 +369,7 @@ class Channel(ObjectStream[T]):
     # A channel is its own receive case to select, which so need not make one.
 
     def _ready(self) -> bool:
-        state = self._state
-        return bool(state.buffer) or state.senders.head is not None or state.closed
+        return self._state.can_take()
 
     def _take(self) -> Any:
         return self._state.take()
@@ -429,7 +431,8 @@ class SendCase(Case[None]):
         self._state = channel._state
 
     def _ready(self) -> bool:
-        return self._state.can_put()
+        ready: bool = self._state.can_put()
+        return ready
 
     def _take(self) -> Any:
         return self._state.put(self._item)

@@ -103,8 +103,10 @@ class ChannelState(LoopBound):
             return PENDING
         self.dropped += 1
         if self.overflow == "drop_oldest" and buffer:
-            buffer.popleft()
+            # Its finalizer may come back here, so it goes when all is in order again.
+            dropped = buffer.popleft()
             buffer.append(item)
+            del dropped
         return None
 
     @uninterruptible
@@ -141,6 +143,10 @@ class ChannelState(LoopBound):
         return (
             self.closed or self.receivers.head is not None or len(self.buffer) < self.limit or self.overflow != "block"
         )
+
+    def can_take(self) -> bool:
+        """Whether a receive would not have to wait."""
+        return bool(self.buffer) or self.senders.head is not None or self.closed
 
     @uninterruptible
     def close(self, cause: BaseException | None) -> None:

@@ -119,7 +119,8 @@ class _SignalCase(Case[None]):
         self._state = state
 
     def _ready(self) -> bool:
-        return self._state.fired
+        fired: bool = self._state.fired
+        return fired
 
     def _take(self) -> Any:
         return None

@@ -1,6 +1,9 @@
 """The handle of a goroutine: how it ends, and what it leaves.
 
-Invariant H1: it ends once; from then on it has no group, no task, and its ``done`` is set.
+Invariants
+    H1  It ends once; from then on it has no group and no task, and its ``done`` is set.
+    H2  ``_outcome`` is why it was cancelled, if it was, while it runs and after it was cancelled; what it returned
+        when it is done; the error and its traceback when it has failed.
 """
 
 from __future__ import annotations
@@ -21,28 +24,25 @@ T_co = TypeVar("T_co", covariant=True)
 class Owner(Protocol):
     """What a goroutine asks of its group."""
 
-    def cancel_one(self, goroutine: Goroutine[Any]) -> None:
+    def cancel_one(self, goroutine: Goroutine[Any], cause: BaseException | None) -> None:
         """Cancel this one."""
         ...
 
     def ended(self, error: BaseException | None) -> None:
-        """One has ended, with this error if it failed."""
+        """One that ran has ended, with this error if it failed."""
         ...
 
 
-@final
 class Goroutine(Generic[T_co]):
     """A handle of a running function, made by ``go`` and ``Group.go``."""
 
     __slots__ = (
         "__weakref__",
-        "_cause",
-        "_error",
         "_group",
+        "_outcome",
         "_signal",
         "_state",
         "_task",
-        "_value",
         "id",
         "name",
     )
@@ -56,11 +56,9 @@ class Goroutine(Generic[T_co]):
         self.id = number
         self.name = name
         self._group: Owner | None = group
-        self._task: Any = None
+        self._task: Any = None  # what its group cancels it by
         self._state: Literal["waiting", "running", "done", "failed", "cancelled"] = "waiting"
-        self._value: Any = None
-        self._error: BaseException | None = None
-        self._cause: BaseException | None = None
+        self._outcome: Any = None  # H2
         self._signal: Signal | None = None
 
     @property
@@ -79,10 +77,8 @@ class Goroutine(Generic[T_co]):
         Args:
             cause: becomes the ``__cause__`` of the ``Cancelled`` that ``result()`` raises.
         """
-        if self._group is not None and self._cause is None:
-            self._cause = cause
         if self._group is not None:
-            self._group.cancel_one(self)
+            self._group.cancel_one(self, cause)
 
     async def result(self) -> T_co:
         """Wait for it to end; what it returned.
@@ -96,7 +92,7 @@ class Goroutine(Generic[T_co]):
         Go: nothing alike; a channel of capacity 1.
         """
         await self.done.wait()
-        return self._outcome()
+        return self._result()
 
     def __case__(self) -> Case[T_co]:
         return _ResultCase(self)
@@ -104,33 +100,49 @@ class Goroutine(Generic[T_co]):
     def __repr__(self) -> str:
         return f"<Goroutine {self.id} {self.name!r} {self._state}>"
 
-    def _outcome(self) -> T_co:
-        if self._error is not None:
-            raise self._error.with_traceback(self._error.__traceback__)
+    def _result(self) -> T_co:
         if self._state == "cancelled":
-            raise Cancelled(f"goroutine {self.id} {self.name!r} was cancelled") from self._cause
-        value: T_co = self._value
+            raise Cancelled(f"goroutine {self.id} {self.name!r} was cancelled") from self._outcome
+        if self._state == "failed":
+            error, traceback = self._outcome
+            # Each raise adds its own frames; without this the traceback would grow with everybody who asks.
+            raise error.with_traceback(traceback)
+        value: T_co = self._outcome
         return value
 
-    def _end(self, state: Literal["done", "failed", "cancelled"], value: Any, error: BaseException | None) -> None:
-        group = self._group
-        assert group is not None
-        self._state, self._value, self._error = state, value, error
+    def _cancelling(self, cause: BaseException | None) -> None:
+        if self._outcome is None:
+            self._outcome = cause
+
+    def _end(self, state: Literal["done", "failed", "cancelled"], outcome: Any) -> None:
+        self._state = state
+        self._outcome = outcome
         self._group = self._task = None
         if self._signal is not None:
             self._signal._state.set()
-        group.ended(error)
 
-    def _task_done(self, task: asyncio.Task[Any]) -> None:
+
+@final
+class TaskGoroutine(Goroutine[T_co]):
+    """A goroutine of asyncio, which is its task's done callback itself: a bound method takes 64 bytes."""
+
+    __slots__ = ()
+
+    def __call__(self, task: asyncio.Task[Any]) -> None:
+        group = self._group
+        assert group is not None
         release(task)
-        if task.cancelled():
-            self._end("cancelled", None, None)
-            return
-        error = task.exception()
-        if error is None:
-            self._end("done", task.result(), None)
+        error: BaseException | None = None
+        try:
+            error = task.exception()
+        except asyncio.CancelledError:
+            self._end("cancelled", self._outcome)
         else:
-            self._end("failed", None, error)
+            if error is None:
+                self._end("done", task.result())
+            else:
+                self._end("failed", (error, error.__traceback__))
+        group.ended(error)
 
 
 class _ResultCase(Case[T_co]):
@@ -141,7 +153,8 @@ class _ResultCase(Case[T_co]):
         self._state = goroutine.done._state
 
     def _ready(self) -> bool:
-        return self._state.fired
+        fired: bool = self._state.fired
+        return fired
 
     def _take(self) -> Any:
         return None
@@ -150,4 +163,4 @@ class _ResultCase(Case[T_co]):
         self._state.waiting(driver).append(entry)
 
     def _result(self, value: Any) -> Any:
-        return self._goroutine._outcome()
+        return self._goroutine._result()

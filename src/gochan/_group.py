@@ -10,7 +10,7 @@ Invariants
     G2  ``active`` is the number of places taken: goroutines that run, and places handed to a waiting
         ``go_when_free`` that has not resumed yet. With a limit, ``active <= limit``.
     G3  Whoever waits for a place stands in one queue, ``go`` and ``go_when_free`` alike; after a failure or a cancel
-        nobody in it starts.
+        nobody in it starts. Who is refused had no place, and gives none back.
 
 Why not
     anyio's TaskGroup: 50 µs and 3.9 KB a goroutine. ``asyncio.TaskGroup``: edge cancellation, no shields, no trio.
@@ -24,22 +24,22 @@ from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, final
+from typing import Any, Literal, Self, TypeVar, cast, final
 
 import anyio
 from typing_extensions import TypeVarTuple, Unpack
 
 from ._callables import coroutine_of
 from ._core.asyncio_driver import AsyncioDriver
-from ._core.driver import Driver, LoopBound
-from ._core.scopes import adopt, cancel_until_gone
+from ._core.driver import NOWHERE, Driver, LoopBound, current_driver, here
+from ._core.scopes import adopt, cancel_until_gone, native
 from ._core.waitqueue import Entry, WaitQueue
-from ._goroutine import Goroutine
+from ._goroutine import Goroutine, TaskGoroutine
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
-_current: ContextVar[Group | None] = ContextVar("gochan_group", default=None)
+current: ContextVar[Group | None] = ContextVar("gochan_group", default=None)
 
 
 class _Pending(Entry):
@@ -109,7 +109,9 @@ class Group:
     """
 
     def __init__(self, *, limit: int | None = None, errors: Literal["all", "first"] = "all") -> None:
-        if limit is not None and not limit >= 1:
+        if not isinstance(cast("object", limit), int | None) or isinstance(limit, bool):
+            raise TypeError(f"the limit of a group is a number of goroutines or None, not {limit!r}")
+        if limit is not None and limit < 1:
             raise ValueError(f"the limit of a group is a positive number of goroutines, not {limit!r}")
         if errors not in ("all", "first"):
             raise ValueError(f"errors is 'all' or 'first', not {errors!r}")
@@ -124,8 +126,10 @@ class Group:
         self._scope: Any = None
         self._nursery: Any = None
         self._nursery_manager: Any = None
-        self._driver: Driver | None = None
+        self._driver: Driver = NOWHERE
         self._loop: Any = None
+        self._context: Context | None = None  # for what the loop calls when a goroutine has ended
+        self._unadopted: set[asyncio.Task[Any]] = set()
         self._parent: Group | None = None
         self._host = 0
 
@@ -138,20 +142,23 @@ class Group:
         self._scope.__enter__()
         if isinstance(driver, AsyncioDriver):
             self._loop = driver.loop
+            self._context = copy_context()
         else:
             import trio
 
             self._nursery_manager = trio.open_nursery()
             self._nursery = await self._nursery_manager.__aenter__()
         self._state = "open"
-        self._parent = _current.get()
-        _current.set(self)
+        self._parent = current.get()
+        current.set(self)
+        if self._stopped:
+            self._scope.cancel()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        _current.set(self._parent)
+        current.set(self._parent)
         cancelled: BaseException | None = None
         try:
             try:
@@ -168,6 +175,11 @@ class Group:
                     self._nursery.cancel_scope.shield = True
                     await self._nursery_manager.__aexit__(None, None, None)
                 if self._errors:
+                    if cancelled is not None and self._nursery is None and native(cancelled):
+                        # A native cancellation is asked for once. The errors go first, it comes after them.
+                        task = cast("asyncio.Task[Any]", self._driver.task())
+                        task.uncancel()
+                        task.cancel()
                     self._raise()
                 if cancelled is not None:
                     raise cancelled
@@ -184,7 +196,6 @@ class Group:
     async def _wait(self, cancelled: BaseException | None) -> BaseException | None:
         """Until every goroutine is gone, whatever cancellation arrives; that one, if any."""
         queues, driver = self._queues, self._driver
-        assert driver is not None
         while self._active or self._queues.places:
             queues.own(driver)
             waiter = driver.park(queues.host)
@@ -197,7 +208,7 @@ class Group:
             except anyio.get_cancelled_exc_class() as error:
                 self._stop()
                 # A native cancellation carries no message, and must not be hidden by one of a scope.
-                if cancelled is None or not error.args:
+                if cancelled is None or native(error):
                     cancelled = error
         return cancelled
 
@@ -220,11 +231,11 @@ class Group:
         goroutine: Goroutine[T] = self._goroutine(fn, name)
         if self._limit is not None:
             if self._stopped:
-                self._active += 1
                 self._refuse(goroutine, coroutine)
                 return goroutine
             if self._active >= self._limit or self._queues.places:
-                self._queues.places.append(_Pending(self, goroutine, coroutine, copy_context()))
+                goroutine._task = entry = _Pending(self, goroutine, coroutine, copy_context())
+                self._queues.places.append(entry)
                 return goroutine
         self._active += 1
         self._start(goroutine, coroutine, None)
@@ -264,6 +275,7 @@ class Group:
             driver.budget -= 1
         else:
             await driver.pause()
+            self._check_open()
         reserved = False
         full = self._limit is not None and (self._active >= self._limit or queues.places)
         if full and not self._stopped:
@@ -276,16 +288,23 @@ class Group:
                 self._leave()
             raise
         goroutine: Goroutine[T] = self._goroutine(fn, name)
-        if not reserved:
-            self._active += 1
         if self._stopped:
+            if reserved:
+                self._leave()
             self._refuse(goroutine, coroutine)
         else:
+            if not reserved:
+                self._active += 1
             self._start(goroutine, coroutine, None)
         return goroutine
 
     def cancel(self, cause: BaseException | None = None) -> None:
-        """End the group quietly: cancel its goroutines and its body; ``async with`` is left without an error."""
+        """End the group quietly: cancel its goroutines and its body; ``async with`` is left without an error.
+
+        Raises:
+            RuntimeError: the group belongs to another event loop or thread.
+        """
+        self._check_here("cancel")
         if self._cause is None:
             self._cause = cause
         self._stop()
@@ -297,35 +316,51 @@ class Group:
     # Inside.
 
     def _usable(self) -> bool:
-        driver = self._driver
-        return self._state == "open" and driver is not None and driver.ident == get_ident() and bool(driver.running())
+        return self._state == "open" and current_driver() is self._driver
 
     def _check_open(self) -> None:
         if self._state != "open":
             how = "has ended" if self._state == "ended" else "is not entered: use 'async with'"
             raise RuntimeError(f"this group {how}; nothing can be started in it")
-        if not self._usable():
-            raise RuntimeError("this group belongs to another event loop or thread: start goroutines in its own loop")
+        self._check_here("start goroutines in")
+
+    def _check_here(self, what: str) -> None:
+        driver = self._driver
+        if here() is driver and driver.ident == get_ident():
+            return
+        if self._state == "open" and current_driver() is not driver:
+            raise RuntimeError(
+                f"this group belongs to another event loop or thread: {what} it in its own loop, from a thread through "
+                "anyio.from_thread.run_sync"
+            )
 
     def _goroutine(self, fn: Any, name: str | None) -> Goroutine[Any]:
         driver = self._driver
-        assert driver is not None
         driver.goroutines += 1
-        return Goroutine(self, driver.goroutines, name or getattr(fn, "__qualname__", None) or repr(fn))
+        label: str = name or getattr(fn, "__qualname__", None) or repr(fn)
+        goroutine: Goroutine[Any]
+        if self._nursery is None:
+            goroutine = TaskGoroutine(self, driver.goroutines, label)
+        else:
+            goroutine = Goroutine(self, driver.goroutines, label)
+        return goroutine
 
     def _start(self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any], context: Context | None) -> None:
         goroutine._state = "running"
         # What the goroutine starts itself belongs here, wherever the call stood.
-        if context is not None or _current.get() is not self:
+        if context is not None or current.get() is not self:
             if context is None:
                 context = copy_context()
-            context.run(_current.set, self)
+            context.run(current.set, self)
         if self._nursery is None:
             # Not loop.create_task: with eager tasks the goroutine would run before it is a member of the scope.
             task = asyncio.Task(coroutine, loop=self._loop, name=goroutine.name, context=context)
-            adopt(task, self._scope, self._host)
+            if not adopt(task, self._scope, self._host):
+                self._unadopted.add(task)
+                task.add_done_callback(self._unadopted.discard)
             goroutine._task = task
-            task.add_done_callback(goroutine._task_done)
+            # The context is there to save the copy that asyncio would make for each.
+            task.add_done_callback(cast("TaskGoroutine[Any]", goroutine), context=self._context)
             return
         import trio
 
@@ -339,39 +374,40 @@ class Group:
     async def _trio_main(self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any]) -> None:
         import trio
 
+        failure: BaseException | None = None
         try:
             with goroutine._task:
                 value = await coroutine
-                goroutine._end("done", value, None)
-        except Exception as error:
-            goroutine._end("failed", None, error)
+                goroutine._end("done", value)
         except trio.Cancelled:
-            # The task ends here, so nobody misses it; its group's scope has its own.
-            goroutine._end("cancelled", None, None)
+            pass  # the task ends here, so nobody misses it; its group's scope has its own
+        except BaseExceptionGroup as error:
+            # A nursery inside the goroutine reports the cancellations of its tasks in a group.
+            failure = error.split(trio.Cancelled)[1]
         except BaseException as error:
-            goroutine._end("failed", None, error)
-        else:
-            if goroutine._group is not None:
-                goroutine._end("cancelled", None, None)
+            failure = error
+        if failure is not None:
+            goroutine._end("failed", (failure, failure.__traceback__))
+        elif goroutine._group is not None:
+            goroutine._end("cancelled", goroutine._outcome)
+        self.ended(failure)
 
     def _refuse(self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any]) -> None:
         coroutine.close()
-        goroutine._end("cancelled", None, None)
+        goroutine._end("cancelled", goroutine._outcome)
+        self._wake_host()
 
-    def cancel_one(self, goroutine: Goroutine[Any]) -> None:
-        if goroutine._state == "waiting":
-            entry = self._queues.places.head
-            while entry is not None:
-                if isinstance(entry, _Pending) and entry.goroutine is goroutine:
-                    self._queues.places.remove(entry)
-                    self._active += 1
-                    self._refuse(goroutine, entry.coroutine)
-                    return
-                entry = entry.next
+    def cancel_one(self, goroutine: Goroutine[Any], cause: BaseException | None) -> None:
+        self._check_here("cancel a goroutine of")
+        goroutine._cancelling(cause)
+        task = goroutine._task
+        if isinstance(task, _Pending):
+            self._queues.places.remove(task)
+            self._refuse(goroutine, task.coroutine)
         elif self._nursery is None:
-            cancel_until_gone(goroutine._task, self._scope)
+            cancel_until_gone(task, self._scope)
         else:
-            goroutine._task.cancel()
+            task.cancel()
 
     def ended(self, error: BaseException | None) -> None:
         if error is not None:
@@ -381,62 +417,30 @@ class Group:
 
     def _leave(self) -> None:
         """A place is free (G2, G3)."""
-        self._active -= 1
         places = self._queues.places
         if places.head is not None and not self._stopped:
-            self._active += 1
             places.commit_first(None)
-        elif not self._active and self._queues.host.head is not None:
-            self._queues.host.commit_first(None)
+            return
+        self._active -= 1
+        if not self._active:
+            self._wake_host()
+
+    def _wake_host(self) -> None:
+        queues = self._queues
+        if queues.host.head is not None and not self._active and queues.places.head is None:
+            queues.host.commit_first(None)
 
     def _stop(self) -> None:
         if self._stopped:
             return
         self._stopped = True
-        places = self._queues.places
-        while places.head is not None:
-            entry = places.pop()
-            if isinstance(entry, _Pending):
-                self._active += 1
-            entry.commit(_STOPPED)
-        if self._scope is not None and self._state == "open":
+        self._queues.places.drain(_STOPPED)
+        if self._state == "open":
             self._scope.cancel()
+            for task in tuple(self._unadopted):
+                cancel_until_gone(task, self._scope)
 
     def _raise(self) -> None:
         if self._errors_mode == "first":
             raise self._errors[0]
         raise BaseExceptionGroup("unhandled errors in a Group", self._errors)
-
-
-def current_group() -> Group | None:
-    """The nearest group that can take a goroutine here."""
-    group = _current.get()
-    while group is not None and not group._usable():
-        group = group._parent
-    return group
-
-
-def go(fn: Callable[[Unpack[Args]], Coroutine[Any, Any, T]], *args: *Args, name: str | None = None) -> Goroutine[T]:
-    """Start ``fn(*args)`` as a goroutine of the nearest enclosing ``Group`` or ``run``.
-
-    Raises:
-        RuntimeError: there is none.
-        TypeError: ``fn`` is not an async function.
-
-    Go: ``go f(args)``. It cannot be lost: whoever owns the group waits for it, and gets its failure.
-    """
-    group = current_group()
-    if group is None:
-        raise RuntimeError(
-            "go() outside a group: start the program with gochan.run(main), or open 'async with gochan.Group():' "
-            "around the code that starts goroutines"
-        )
-    return group.go(fn, *args, name=name)
-
-
-async def sleep(seconds: float) -> None:
-    """Wait for so many seconds.
-
-    Go: ``time.Sleep``.
-    """
-    await anyio.sleep(seconds)

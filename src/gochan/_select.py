@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import random, shuffle
 from threading import get_ident
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, cast, overload
 
 from ._case import Case, Selectable
 from ._channel import Channel, ReceiveCase, ReceiveOkCase, SendCase
@@ -100,9 +100,10 @@ class _Never(LoopBound):
 
 def _case_of(number: int, selectable: Any) -> Any:
     """What can be chosen: a case, or a channel, which is its own."""
-    if selectable is None or type(selectable) is Channel:
+    kind = cast("Any", type(selectable))
+    if selectable is None or kind is Channel:
         return selectable
-    if not hasattr(type(selectable), "__case__"):
+    if not hasattr(kind, "__case__"):
         raise TypeError(
             f"case {number} of the select cannot be selected over: {selectable!r}; pass a channel, "
             "send(channel, value), an Event, or anything with a __case__ method"
@@ -264,20 +265,22 @@ async def select(*cases: Any, priority: bool = False) -> Any:
     choices: Any = cases
     driver: Driver | None = None
     ready: list[int] = []
-    for number, case in enumerate(cases):
-        if type(case) is Channel:  # its own case; written out, since this is what most selects are made of
-            state = case._state
+    case: Any
+    for number, selectable in enumerate(cases):
+        if type(selectable) is Channel:  # its own case; written out, since this is what most selects are made of
+            state = selectable._state
             if state.driver is not driver:
                 driver = state.driver
                 if here() is not driver or driver.ident != get_ident():
                     driver = state.enter()
             if state.buffer or state.senders.head is not None or state.closed:
                 ready.append(number)
-        elif case is not None:
+        elif selectable is not None:
+            case = selectable
             if not isinstance(case, Case):
                 if choices is cases:
                     choices = list(cases)
-                choices[number] = case = _case_of(number, case)
+                choices[number] = case = _case_of(number, selectable)
             if case._state.driver is not driver:
                 driver = case._state.enter()
             if case._ready():
@@ -295,7 +298,7 @@ async def select(*cases: Any, priority: bool = False) -> Any:
     entries: list[SelectEntry] = []
     waiter.entries = entries
     numbered = [(number, case) for number, case in enumerate(choices) if case is not None]
-    if len({case._state for _, case in numbered}) < len(numbered):
+    if not priority and len({case._state for _, case in numbered}) < len(numbered):
         shuffle(numbered)  # S4: a peer takes the entry that stands first, so which of two on one channel does is drawn
     for number, case in numbered:
         entry = SelectEntry()

@@ -38,8 +38,8 @@ from time import perf_counter
 from typing import Any, Final
 
 from .driver import QUANTUM, Driver
-from .waitqueue import WaitQueue
 from .waiter import CANCELLED, COMMITTED, PARKED, Waiter
+from .waitqueue import WaitQueue
 
 SWITCHES: Final = 128
 TURN: Final = 0.002  # seconds; a 20 ms timer must not notice
@@ -61,8 +61,13 @@ class AsyncioDriver(Driver):
         self.ready: deque[AsyncioWaiter] = deque()
         self.scheduled = False
         self.deferred: dict[asyncio.Task[Any], list[tuple[Any, int]]] = {}
-        self.lifetime: AsyncGenerator[None, None] | None = None
         self.ends: list[Callable[[], None]] = []
+        # An async generator that has begun is what every runner shuts down at the end, while the loop still lives.
+        self.lifetime = self._lifetime()
+        try:
+            self.lifetime.__anext__().send(None)
+        except StopIteration:
+            pass
 
     def alive(self) -> bool:
         return not self.loop.is_closed()
@@ -71,8 +76,6 @@ class AsyncioDriver(Driver):
         return asyncio.current_task(self.loop)
 
     def park(self, queue: WaitQueue | None, item: Any = None) -> AsyncioWaiter:
-        self.hog = 0
-        self.budget = QUANTUM
         if self.deferred:
             self.deliver_now()
         # Filled in here: before 3.12 a call of __init__ costs as much as all of these.
@@ -105,20 +108,14 @@ class AsyncioDriver(Driver):
         self.loop.call_soon_threadsafe(fn, *args)
 
     def at_end(self, fn: Callable[[], None]) -> None:
-        """Call ``fn`` when the run ends: an async generator is what every runner shuts down while the loop lives."""
         self.ends.append(fn)
-        if self.lifetime is None:
-            self.lifetime = self._lifetime()
-            first = self.lifetime.__anext__()
-            try:
-                first.send(None)
-            except StopIteration:
-                pass
 
     async def _lifetime(self) -> AsyncGenerator[None, None]:
         try:
             yield
         finally:
+            # A context may outlive its loop and be used under another: what it says of here must not hold then.
+            self.ident = 0
             for fn in self.ends:
                 fn()
 
@@ -136,6 +133,8 @@ class AsyncioDriver(Driver):
         try:
             while ready:
                 waiter = ready.popleft()
+                self.hog = 0
+                self.budget = QUANTUM
                 waiter.context.run(waiter.callback, waiter)
                 left -= 1
                 # The clock costs a tenth of a switch: look at it on every fourth.
@@ -179,6 +178,7 @@ class AsyncioWaiter(Waiter):
 
     __slots__ = ("_asyncio_future_blocking", "callback", "cancels", "context", "driver", "message")
 
+    _asyncio_future_blocking: bool
     driver: AsyncioDriver
     callback: Any  # the task's own wake-up, once the task has been suspended
     context: Context  # to run it in

@@ -21,8 +21,9 @@ Invariants
 The budget
     Asking on every operation which task is running costs as much as the operation. So a quantum of operations is
     handed out without asking; when it is used up, the task that used the last one is noted. The same task met
-    STREAK times in a row, with nobody having parked in between, has had the loop for itself and yields once. Whoever
-    parks ends every streak and starts a new quantum: if another task could park, the hog was suspended itself.
+    STREAK times in a row, with nobody having been resumed in between, has had the loop for itself and yields once.
+    Whoever is resumed after an operation ends every streak and starts a new quantum: the hog was suspended then. (That
+    somebody *parks* proves nothing: with asyncio's eager tasks, those that the hog starts park inside its own step.)
 
 Prior art
     tokio's cooperative budget; sniffio's detection of the running library.
@@ -79,8 +80,8 @@ class Driver:
     backend = "none"
 
     def __init__(self) -> None:
-        self.ident = 0  # the loop's thread
-        self.running: Any = bool  # called without arguments: is the loop running?
+        self.ident = 0  # the loop's thread; 0 once its run has ended
+        self.running: Callable[[], bool] = bool  # is the loop running, in whatever thread?
         self.budget = QUANTUM
         self.hog = 0
         self.streak = 0
@@ -108,6 +109,10 @@ class Driver:
 
     def call_soon_threadsafe(self, fn: Any, *args: Any) -> None:
         """Run ``fn`` in the loop's thread; RuntimeError when the loop has ended."""
+        raise NotImplementedError
+
+    def at_end(self, fn: Callable[[], None]) -> None:
+        """Call ``fn`` when the run ends."""
         raise NotImplementedError
 
     async def pause(self) -> None:
@@ -173,7 +178,7 @@ class LoopBound:
     def check(self) -> None:
         """The same for operations that cannot wait; these may also be used where no loop runs."""
         driver = self.driver
-        if driver.ident == get_ident() and driver.running():
+        if here() is driver and driver.ident == get_ident():
             return
         driver_here, owner = current_driver(), self.owner
         if owner is None or owner is driver_here:
@@ -181,7 +186,8 @@ class LoopBound:
         if not owner.alive():
             self.forget_waiters()
             self.owner = None
-        elif driver_here is not None or owner.ident != get_ident():
+        # Between two runs of its loop, the thread that ran it may go on with it.
+        elif driver_here is not None or owner.running() or owner.ident not in (0, get_ident()):
             self.refuse(driver_here)
 
     def own(self, driver: Driver) -> None:

@@ -31,11 +31,12 @@ AVAILABLE: Final[bool] = (
 )
 
 
-def adopt(task: asyncio.Task[Any], scope: Any, host: int) -> None:
-    """Make ``task``, which has not started, a member of ``scope``."""
+def adopt(task: asyncio.Task[Any], scope: Any, host: int) -> bool:
+    """Make ``task``, which has not started, a member of ``scope``; False if that cannot be done."""
     if AVAILABLE:
         _task_states[task] = _TaskState(host, scope)
         scope._tasks.add(task)
+    return AVAILABLE
 
 
 def release(task: asyncio.Task[Any]) -> None:
@@ -44,6 +45,11 @@ def release(task: asyncio.Task[Any]) -> None:
         state = _task_states.pop(task, None)
         if state is not None and state.cancel_scope is not None:
             state.cancel_scope._tasks.discard(task)
+
+
+def native(error: BaseException) -> bool:
+    """Whether a cancellation was asked for by ``task.cancel()``, and not by a scope; anyio marks its own like this."""
+    return not (error.args and str(error.args[0]).startswith("Cancelled via cancel scope "))
 
 
 def shielded(task: asyncio.Task[Any], group_scope: Any) -> bool:

@@ -13,13 +13,19 @@ Invariants
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from threading import Lock, get_ident
-from typing import Any
+from time import monotonic
+from typing import Any, Final
 
 from .driver import Driver, current_driver
 from .waiter import CANCELLED, COMMITTED, PARKED, Waiter
+
+# Seconds. A commit wakes the thread at once. A loop that is closed by hand, without the end that every runner gives it,
+# tells nobody, so a thread that waits looks now and then whether it is still there.
+LOOK: Final = 1.0
 
 
 class ThreadWaiter(Waiter):
@@ -69,13 +75,19 @@ class Bridge:
     def _watch(self) -> None:
         if not self.watched:
             self.watched = True
-            self.driver.at_end(self.end)  # type: ignore[attr-defined]  # both drivers of event loops have it
+            self.driver.at_end(self.end)
 
     def wait(self, start: Callable[[ThreadWaiter], object], item: Any, timeout: float | None) -> Any:
         """Run ``start`` in the loop and wait for what becomes of its waiter; TimeoutError with nothing done."""
-        if self.driver.ident == get_ident() and self.driver.running():
+        seconds = -1.0 if timeout is None else _seconds(timeout)
+        if current_driver() is self.driver:
             raise RuntimeError(
                 "a blocking operation in the event loop's own thread would stop the loop: await the channel instead"
+            )
+        if self.driver.ident == get_ident() and not self.driver.running():
+            raise RuntimeError(
+                "a blocking operation in the thread of an event loop that does not run would wait for ever: use it "
+                "from another thread"
             )
         waiter = ThreadWaiter(item)
         with self.lock:
@@ -84,9 +96,9 @@ class Bridge:
             self.waiting.add(waiter)
         try:
             self.post(self._start, start, waiter)
-            if not waiter.woken.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
-                self.post(waiter.give_up, TimeoutError("timed out"))
-                waiter.woken.acquire()
+            if not self._sleep(waiter, seconds):
+                self.post(waiter.give_up, TimeoutError(f"timed out after {seconds:g} s"))
+                self._sleep(waiter, -1)
         except BaseException:
             self._abandon(waiter)
             raise
@@ -96,6 +108,18 @@ class Bridge:
         if waiter.error is not None:
             raise waiter.error
         return waiter.value
+
+    def _sleep(self, waiter: ThreadWaiter, seconds: float) -> bool:
+        """Until the waiter is woken, or the time has passed."""
+        until = None if seconds < 0 else monotonic() + seconds
+        while True:
+            left = LOOK if until is None else min(until - monotonic(), LOOK)
+            if waiter.woken.acquire(timeout=max(left, 0)):
+                return True
+            if until is not None and monotonic() >= until:
+                return False
+            if not self.driver.alive():
+                self.end()
 
     def _start(self, start: Callable[[ThreadWaiter], object], waiter: ThreadWaiter) -> None:
         # What the operation raises in the loop is the thread's, not the loop's.
@@ -139,6 +163,15 @@ class Bridge:
             left = list(self.waiting)
         for waiter in left:
             waiter.give_up(RuntimeError("the event loop of this channel has ended"))
+
+
+def _seconds(timeout: float) -> float:
+    """A time-out that a lock takes, checked before anything is done."""
+    if not isinstance(timeout, int | float):  # pyright: ignore[reportUnnecessaryIsInstance]  # users without a checker
+        raise TypeError(f"timeout is a number of seconds or None, not {timeout!r}")
+    if math.isnan(timeout):
+        raise ValueError("timeout is a number of seconds, not NaN")
+    return -1.0 if timeout == math.inf else max(float(timeout), 0.0)
 
 
 def bridge_of(driver: Driver) -> Bridge:

@@ -17,8 +17,8 @@ import trio
 from trio.lowlevel import Abort, RunVar
 
 from .driver import QUANTUM, Driver, protect_with, uninterruptible
-from .waitqueue import WaitQueue
 from .waiter import CANCELLED, COMMITTED, PARKED, Waiter
+from .waitqueue import WaitQueue
 
 
 class TrioDriver(Driver):
@@ -34,7 +34,7 @@ class TrioDriver(Driver):
         self.token = trio.lowlevel.current_trio_token()
         self.ended = False
         self.ends: list[Callable[[], None]] = []
-        self.running = self._is_running
+        self.running = self.alive
         trio.lowlevel.spawn_system_task(self._lifetime, name="gochan: end of run")
 
     async def _lifetime(self) -> None:
@@ -44,11 +44,9 @@ class TrioDriver(Driver):
             await trio.sleep_forever()
         finally:
             self.ended = True
+            self.ident = 0
             for fn in self.ends:
                 fn()
-
-    def _is_running(self) -> bool:
-        return not self.ended and trio.lowlevel.in_trio_run()
 
     def alive(self) -> bool:
         return not self.ended
@@ -80,7 +78,6 @@ class TrioDriver(Driver):
             raise RuntimeError("the trio run has ended") from None
 
     def at_end(self, fn: Callable[[], None]) -> None:
-        """Call ``fn`` when the run ends."""
         self.ends.append(fn)
 
 
