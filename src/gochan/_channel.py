@@ -15,7 +15,7 @@ from ._blocking import BlockingChannel
 from ._case import Case
 from ._channel_state import CLOSED, PENDING, ChannelState
 from ._channel_views import ChannelStatistics
-from ._core.driver import Driver, here, uninterruptible
+from ._core.driver import Driver, here, threads, uninterruptible
 from ._core.waiter import SelectEntry
 from ._errors import ChannelClosed
 
@@ -97,7 +97,7 @@ class Channel(ObjectStream[T]):
         """
         state = self._state
         driver = state.driver
-        if here() is not driver or driver.ident != get_ident():
+        if here() is not driver.home or (len(threads) > 1 and driver.ident != get_ident()):
             driver = state.enter()
         if driver.budget:
             driver.budget -= 1
@@ -138,7 +138,7 @@ class Channel(ObjectStream[T]):
         """
         state = self._state
         driver = state.driver
-        if here() is not driver or driver.ident != get_ident():
+        if here() is not driver.home or (len(threads) > 1 and driver.ident != get_ident()):
             driver = state.enter()
         if driver.budget:
             driver.budget -= 1
@@ -190,6 +190,7 @@ class Channel(ObjectStream[T]):
 
         Raises:
             ChannelClosed: the channel is closed and drained.
+            TypeError: the limit is neither an int nor ``None``.
             ValueError: the limit is below 1.
 
         Cancellation: all or nothing, as ``receive``.
@@ -355,7 +356,7 @@ class Channel(ObjectStream[T]):
         """A value, or CLOSED."""
         state = self._state
         driver = state.driver
-        if here() is not driver or driver.ident != get_ident():
+        if here() is not driver.home or (len(threads) > 1 and driver.ident != get_ident()):
             driver = state.enter()
         if driver.budget:
             driver.budget -= 1

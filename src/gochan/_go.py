@@ -44,6 +44,11 @@ def go(fn: Callable[[Unpack[Args]], Coroutine[Any, Any, T]], *args: *Args, name:
 async def sleep(seconds: float) -> None:
     """Wait for so many seconds.
 
+    Cancellation: ends the wait.
     Go: ``time.Sleep``.
+
+    Example:
+        >>> import gochan
+        >>> gochan.run(gochan.sleep, 0.001)
     """
     await anyio.sleep(seconds)

@@ -90,6 +90,15 @@ class Goroutine(Generic[T_co]):
         Cancellation: leaves the goroutine as it is.
         Fairness: everybody who waits is woken, first come, first served.
         Go: nothing alike; a channel of capacity 1.
+
+        Example:
+            >>> import gochan
+            >>> async def answer() -> int:
+            ...     return 42
+            >>> async def main() -> int:
+            ...     return await gochan.go(answer).result()
+            >>> gochan.run(main)
+            42
         """
         await self.done.wait()
         return self._result()

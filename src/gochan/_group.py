@@ -326,7 +326,7 @@ class Group:
 
     def _check_here(self, what: str) -> None:
         driver = self._driver
-        if here() is driver and driver.ident == get_ident():
+        if here() is driver.home and driver.ident == get_ident():
             return
         if self._state == "open" and current_driver() is not driver:
             raise RuntimeError(

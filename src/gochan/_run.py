@@ -36,6 +36,7 @@ def run(
         BaseException: what main raised, bare.
         ExceptionGroup: a goroutine failed.
         SystemExit, KeyboardInterrupt: bare, wherever they arise.
+        ValueError: the backend or the choice for leaks is unknown.
 
     Go: ``func main``. A goroutine that fails ends the program with its error; what still runs when main returns is
     cancelled, and its clean-up is waited for.

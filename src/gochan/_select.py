@@ -32,7 +32,7 @@ from typing import Any, Literal, TypeVar, cast, overload
 from ._case import Case, Selectable
 from ._channel import Channel, ReceiveCase, ReceiveOkCase, SendCase
 from ._channel_views import ReceiveChannel, SendChannel
-from ._core.driver import Driver, LoopBound, here, uninterruptible
+from ._core.driver import Driver, LoopBound, here, threads, uninterruptible
 from ._core.waiter import SelectEntry
 
 T = TypeVar("T")
@@ -271,7 +271,7 @@ async def select(*cases: Any, priority: bool = False) -> Any:
             state = selectable._state
             if state.driver is not driver:
                 driver = state.driver
-                if here() is not driver or driver.ident != get_ident():
+                if here() is not driver.home or (len(threads) > 1 and driver.ident != get_ident()):
                     driver = state.enter()
             if state.buffer or state.senders.head is not None or state.closed:
                 ready.append(number)

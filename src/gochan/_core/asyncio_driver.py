@@ -115,7 +115,7 @@ class AsyncioDriver(Driver):
             yield
         finally:
             # A context may outlive its loop and be used under another: what it says of here must not hold then.
-            self.ident = 0
+            self.home = object()
             for fn in self.ends:
                 fn()
 

@@ -44,7 +44,7 @@ class TrioDriver(Driver):
             await trio.sleep_forever()
         finally:
             self.ended = True
-            self.ident = 0
+            self.home = object()
             for fn in self.ends:
                 fn()
 
