@@ -182,8 +182,8 @@ async def _create_goroutines(n: int) -> float:
         start = thread_time()
         group.go(link, n)
         await done.receive()
-        elapsed = thread_time() - start
-    return elapsed
+        end = thread_time()
+    return end - start
 
 
 def test_create_goroutines(benchmark: BenchmarkFixture, backend: Backend) -> None:

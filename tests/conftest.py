@@ -104,9 +104,7 @@ def skip_reasons(config: pytest.Config) -> list[str]:
     reports: Iterable[Any] = reporter.stats.get("skipped", ()) if reporter is not None else ()
     # A skip's longrepr is (file, line, "Skipped: reason").
     return [
-        str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr).removeprefix(
-            "Skipped: "
-        )
+        str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr).removeprefix("Skipped: ")
         for report in reports
     ]
 

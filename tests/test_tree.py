@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -34,17 +35,13 @@ def imported(node: ast.AST, path: Path) -> Iterator[str]:
     elif isinstance(node, ast.ImportFrom):
         base = node.module or ""
         if node.level:
-            package = (
-                module_name(path) if path.name == "__init__.py" else module_name(path).rpartition(".")[0]
-            )
+            package = module_name(path) if path.name == "__init__.py" else module_name(path).rpartition(".")[0]
             for _ in range(node.level - 1):
                 package = package.rpartition(".")[0]
             base = f"{package}.{base}" if base else package
         for alias in node.names:
             name = f"{base}.{alias.name}"
-            is_module = (SRC / name.replace(".", "/")).is_dir() or (
-                SRC / (name.replace(".", "/") + ".py")
-            ).is_file()
+            is_module = (SRC / name.replace(".", "/")).is_dir() or (SRC / (name.replace(".", "/") + ".py")).is_file()
             yield name if is_module else base
 
 
@@ -132,3 +129,8 @@ def test_public_names() -> None:
     assert len(names) == len(set(names))
     assert names == sorted(names)
     assert [name for name in names if not hasattr(gochan, name)] == []
+
+
+def test_package_says_that_it_is_typed() -> None:
+    """The package carries `py.typed`, so that checkers read its annotations where it is installed."""
+    assert (files("gochan") / "py.typed").is_file()

@@ -1,9 +1,11 @@
-"""A seeded storm: senders, receivers and selectors on channels of every capacity, with cancellations and time-outs.
+"""A seeded storm on channels of every capacity and overflow policy, and on a group's places, with cancellations.
 
-Every worker keeps its own books. A sender numbers its values and goes on to the next number only when the send was done;
-since a cancelled send has not delivered, each number must arrive exactly once if it was noted as sent, and never if it
-was not. A receiver notes what it got, in order; what one sender sent to one channel must be in the sender's order.
-The seed is in the message of every failure.
+Every worker keeps its own books. A sender numbers its values and goes on to the next number only when the send was
+done; since a cancelled send has not delivered, each number must arrive exactly once if it was noted as sent, and never
+if it was not. A receiver notes what it got, in order; what one sender sent to one channel must be in the sender's
+order. A channel that drops tells how many it dropped, and nothing else may be missing there. Others want a place in a
+group for a goroutine: it runs if and only if they were told so, and no place gets lost. The seed is in the message of
+every failure.
 """
 
 from __future__ import annotations
@@ -13,19 +15,25 @@ import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import pytest
 
 import gochan
-from gochan import Channel, ChannelClosed, Event, select
+from gochan import Channel, ChannelClosed, Event, Goroutine, Group, select
 
-from .operations import assert_no_waiter, drain
+from .worlds import assert_no_waiter, assert_nobody_waits_for, drain
 
 Value = tuple[int, int]  # who sent it, and its number there
 
 CAPACITIES: tuple[int | float, ...] = (0, 0, 1, 3, math.inf)
+DROPPING: tuple[tuple[int, Literal["drop_newest", "drop_oldest"]], ...] = (
+    (0, "drop_oldest"),
+    (1, "drop_newest"),
+    (2, "drop_oldest"),
+)
+PLACES = 2
 
 
 class Storm:
@@ -37,11 +45,17 @@ class Storm:
         self.native = native
         self.begun = 0
         self.cancelled = 0
-        self.channels: list[Channel[Value]] = [Channel(capacity) for capacity in CAPACITIES]
+        self.channels: list[Channel[Value]] = [
+            *(Channel(capacity) for capacity in CAPACITIES),
+            *(Channel(capacity, overflow=overflow) for capacity, overflow in DROPPING),
+        ]
         self.sent: list[tuple[Channel[Value], Value]] = []
         self.received: dict[int, list[tuple[Channel[Value], Value]]] = defaultdict(list)
         self.numbers: Counter[int] = Counter()
         self.never = Event()
+        self.group = Group(limit=PLACES)
+        self.started: Counter[Value] = Counter()
+        self.handles: list[tuple[Value, Goroutine[Value]]] = []
         self.targets: dict[int, Callable[[], object]] = {}
         self.over = False
 
@@ -100,6 +114,25 @@ class Storm:
 
         return operation
 
+    def prepare_go(self, worker: int) -> Callable[[], Awaitable[None]]:
+        number = (worker, self.numbers[worker])
+        self.numbers[worker] += 1
+
+        async def run() -> Value:
+            self.started[number] += 1
+            await anyio.sleep(0)
+            return number
+
+        async def operation() -> None:
+            handle = await self.group.go_when_free(run)
+            self.handles.append((number, handle))
+            if worker % 2:
+                assert await handle.result() == number
+            else:
+                assert await select(self.never, handle, handle.done, priority=True) == (1, number)
+
+        return operation
+
     def note_sent(self, channel: Channel[Value], value: Value) -> None:
         self.sent.append((channel, value))
         self.numbers[value[0]] += 1
@@ -150,8 +183,8 @@ class Storm:
             task.uncancel()
 
     async def work(self, worker: int) -> None:
-        role = worker % 3
-        prepare = (self.prepare_send, self.prepare_receive, self.prepare_select)[role]
+        roles = (self.prepare_send, self.prepare_receive, self.prepare_select, self.prepare_receive, self.prepare_go)
+        prepare = roles[worker % len(roles)]
         while self.begun < self.operations:
             await self.attempt(worker, prepare(worker))
 
@@ -167,6 +200,23 @@ class Storm:
                 await anyio.sleep(0.0005)
 
     async def run(self, workers: int) -> None:
+        async with self.group:
+            await self.run_workers(workers)
+            await self.check_places()
+
+    async def check_places(self) -> None:
+        """Every goroutine ran whose starter was told so, and no other; all places are free again."""
+        for number, handle in self.handles:
+            assert await handle.result() == number
+        assert self.started == Counter(number for number, _ in self.handles)
+        assert len(self.started) > 0
+        gate = Event()
+        for _ in range(PLACES):
+            assert self.group.try_go(gate.wait) is not None
+        assert self.group.try_go(gate.wait) is None
+        gate.set()
+
+    async def run_workers(self, workers: int) -> None:
         if self.native:
             loop = asyncio.get_running_loop()
             tasks = [loop.create_task(self.work(worker)) for worker in range(workers)]
@@ -196,6 +246,7 @@ class Storm:
         assert self.begun >= self.operations
         assert self.cancelled > 0
         assert_no_waiter(*self.channels)
+        assert_nobody_waits_for(self.never)
         got: dict[Channel[Value], Counter[Value]] = defaultdict(Counter)
         count: Counter[Channel[Value]] = Counter()
         for log in self.received.values():
@@ -210,7 +261,7 @@ class Storm:
             sent[channel][value] += 1
         for channel in self.channels:
             statistics = channel.statistics()
-            assert statistics.sent == sent[channel].total()
+            assert statistics.sent == sent[channel].total() - statistics.dropped
             assert statistics.received == count[channel]
             assert statistics.buffered == statistics.sent - statistics.received
             left = drain(channel)
@@ -218,7 +269,9 @@ class Storm:
             for sender, number in left:
                 assert last_left.get(sender, -1) < number, "the buffer is out of order"
                 last_left[sender] = number
-            assert got[channel] + Counter(left) == sent[channel]
+            missing = sent[channel] - got[channel] - Counter(left)
+            assert missing.total() == statistics.dropped
+            assert got[channel] + Counter(left) + missing == sent[channel]
             assert max(sent[channel].values(), default=1) == 1
             with pytest.raises(ChannelClosed):
                 channel.close()
@@ -229,7 +282,7 @@ async def storm(seed: int, operations: int, *, native: bool) -> None:
     try:
         weather = Storm(seed, operations, native=native)
         with anyio.fail_after(50):
-            await weather.run(workers=24)
+            await weather.run(workers=25)
         weather.check()
     except BaseException as error:
         error.add_note(f"seed={seed} operations={operations} native={native}")

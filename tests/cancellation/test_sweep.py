@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from .operations import CHANNEL_OPERATIONS, OPERATIONS, Operation
-from .sweep import NATIVE_SOURCES, SCOPE_SOURCES, TRIO_SOURCES, After, Script, Source, play, scripts
+from .every_source import GROUP_SOURCES
+from .operations import CHANNEL_OPERATIONS, OPERATIONS
+from .scene import After, Script, play, scripts
+from .sources import NATIVE_SOURCES, SCOPE_SOURCES, TRIO_SOURCES, Source
+from .worlds import Operation
 
 AFTER: tuple[After, ...] = ("ends", "suspends", "ready", "parks")
 
@@ -31,7 +34,7 @@ def all_scenes() -> Iterator[tuple[Script, After]]:
 
 
 async def sweep(operation: str, make_source: Callable[[], Source], backend_name: str, *, full: bool) -> None:
-    """Plays the scenes, in ordinary code and in clean-up code, and checks that the interesting moments were among them."""
+    """Plays the scenes, in ordinary and in clean-up code, and checks that the interesting moments were among them."""
     make: Callable[[], Operation] = OPERATIONS[operation]
     source = make_source()
     for cleaning_up in (False, True):
@@ -91,3 +94,10 @@ async def test_anyio_s_scopes(source: str, backend_name: str, full: bool) -> Non
 async def test_trio_s_scopes(source: str, backend_name: str, full: bool) -> None:
     """Under trio's scopes, deadlines and nurseries: done or not done, nothing lost, doubled, or left behind."""
     await sweep_all(TRIO_SOURCES[source], backend_name, full=full)
+
+
+@depths
+@pytest.mark.parametrize("source", GROUP_SOURCES)
+async def test_groups(source: str, backend_name: str, full: bool) -> None:
+    """Under a handle's cancel, a group's, and a sibling's failure: done or not done, nothing lost, doubled, or left."""
+    await sweep_all(GROUP_SOURCES[source], backend_name, full=full)

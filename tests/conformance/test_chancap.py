@@ -1,7 +1,7 @@
 """Capacities, after Go's test/chancap.go.
 
-Not ported: Go's refusal of buffers larger than its address space (a buffer takes no memory before it is filled here), and its
-many integer types.
+Not ported: Go's refusal of buffers larger than its address space (a buffer takes no memory before it is filled here),
+and its many integer types.
 """
 
 from __future__ import annotations

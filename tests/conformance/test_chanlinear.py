@@ -1,7 +1,7 @@
 """Leaving a queue takes constant time, after Go's test/chanlinear.go.
 
-Go's program doubles the number of goroutines; here it grows fourfold, and they are woken from the back of the queue too, where
-a search from its front would be dearest. Time is measured, so a few attempts are allowed.
+Go's program doubles the number of goroutines; here it grows fourfold, and they are woken from the back of the queue
+too, where a search from its front would be dearest. Time is measured, so a few attempts are allowed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Every operation on a closed channel, in three phrasings, after Go's test/closedchan.go.
 
-The phrasings are the plain operation, a select with that one case, and a select in which another case is never ready. A panic
-becomes `ChannelClosed`, the zero value with ok=False becomes `(None, False)`. Not ported: closing twice and closing nil panic in
-Go; here `close` is idempotent (that it is, is tested) and there is no nil channel.
+The phrasings are the plain operation, a select with that one case, and a select in which another case is never ready. A
+panic becomes `ChannelClosed`, the zero value with ok=False becomes `(None, False)`. Not ported: closing twice and
+closing nil panic in Go; here `close` is idempotent (that it is, is tested) and there is no nil channel.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ async def test_closed_send_against_ready_receive(capacity: int) -> None:
 @by_capacity
 @bounded
 async def test_close_wakes_waiting_senders(ops: Any, capacity: int) -> None:
-    """Senders that wait when the channel is closed raise, first come first; their values are lost, the buffered ones are not."""
+    """Senders that wait at the close raise, first come first; their values are lost, the buffered ones are not."""
     channel: Channel[int] = Channel(capacity)
     cause = ValueError("no more")
     for value in range(capacity):

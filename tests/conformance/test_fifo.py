@@ -1,4 +1,4 @@
-"""First in, first out, after Go's test/chan/fifo.go; with the order of waiters, which Go's implementation also keeps."""
+"""First in, first out, after Go's test/chan/fifo.go; and the order of waiters, which Go's channels keep too."""
 
 from __future__ import annotations
 

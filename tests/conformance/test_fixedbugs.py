@@ -1,7 +1,7 @@
 """Bugs that Go once had, after its test/fixedbugs: bug147, issue8347, issue9110, and issue4313 with issue8336.
 
-The order in which operands are evaluated (issue4313, issue8336) is in test_select.py. Not ported: issue21576 (a deadlock is found
-although os/signal is imported), which belongs to the deadlock tests.
+The order in which operands are evaluated (issue4313, issue8336) is in test_select.py. Not ported: issue21576 (a
+deadlock is found although os/signal is imported), which belongs to the deadlock tests.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ async def test_a_rendezvous_send_waits_for_the_receiver() -> None:
 
 @bounded
 async def test_the_ok_flag_turns_false_only_after_close() -> None:
-    """A non-blocking receive_ok in a loop finds nothing while the channel is open, and (None, False) after it closed."""
+    """A non-blocking receive_ok in a loop finds nothing while the channel is open, then (None, False)."""
     channel: Channel[bool] = Channel(1)
     for _ in range(10):
         assert try_select(receive_ok(channel)) is None

@@ -1,7 +1,7 @@
 """Non-blocking operations against a partner that becomes ready, after Go's test/chan/nonblock.go.
 
-Go repeats the script for values of several machine sizes; here they are Python values of several kinds. Its delay until the
-partner has got to its operation is exact here: the statistics tell when somebody waits.
+Go repeats the script for values of several machine sizes; here they are Python values of several kinds. Its delay until
+the partner has got to its operation is exact here: the statistics tell when somebody waits.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ Receive = Callable[[Channel[object]], list[object]]
 async def test_nonblocking_operations_meet_a_waiting_partner(
     capacity: int, value: object, try_send: Send, try_receive: Receive
 ) -> None:
-    """A non-blocking operation declines without a partner and succeeds with one that waits, or with the buffer's help."""
+    """A non-blocking operation declines without a partner and succeeds with one that waits, or with a buffer's help."""
     channel: Channel[object] = Channel(capacity)
     strobe: Channel[None] = Channel()
 

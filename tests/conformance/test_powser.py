@@ -1,11 +1,12 @@
-"""Power series as demand channels, after Go's test/chan/powser1.go and powser2.go (Doug McIlroy, "Squinting at Power Series").
+"""Power series as demand channels, after Go's test/chan/powser1.go and powser2.go.
 
-A series is a pair of channels: a request goes up one, the next coefficient comes down the other. Operators are goroutines
-that ask their operands only when they are asked; feedback loops (exponential, reciprocal, reversion) split a series and feed it
-to its own making. One program thus holds hundreds of goroutines, most of them parked at its end.
+Doug McIlroy's idea ("Squinting at Power Series"): a series is a pair of channels: a request goes up one, the next
+coefficient comes down the other. Operators are goroutines that ask their operands only when they are asked; feedback
+loops (exponential, reciprocal, reversion) split a series and feed it to its own making. One program thus holds hundreds
+of goroutines, most of them parked at its end.
 
-The two Go files differ in how Go stores a coefficient only, so one module serves both. Coefficients are exact `Fraction`s; the
-end of a series is `None`. Not ported: evaluation in floating point and printing.
+The two Go files differ in how Go stores a coefficient only, so one module serves both. Coefficients are exact
+`Fraction`s; the end of a series is `None`. Not ported: evaluation in floating point and printing.
 """
 
 from __future__ import annotations
@@ -96,8 +97,8 @@ async def get_both(u: Series, v: Series) -> tuple[Coefficient, Coefficient]:
 async def _generation(source: Series, near: Series, far: Series, my_turn: Channel[None]) -> None:
     """Fetch one coefficient on first demand and give it to both readers.
 
-    The newest generation serves the reader that is ahead. One that still holds a coefficient for the reader behind waits for its
-    turn, which the next older one gives when it has delivered.
+    The newest generation serves the reader that is ahead. One that still holds a coefficient for the reader behind
+    waits for its turn, which the next older one gives when it has delivered.
     """
     alone = False
     index, _ = await select(near.ask, my_turn)

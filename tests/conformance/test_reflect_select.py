@@ -1,11 +1,12 @@
 """Every combination of cases against an oracle, after TestSelect and its neighbours in Go's src/reflect/all_test.go.
 
-The generator makes selects out of ready, waiting, nil and closed cases, with and without a default, with and without a helper
-that makes one waiting case ready later. The oracle says which indices may win, when the select must raise and when it must
-block; afterwards exactly one channel may have changed, and no queue may hold a trace.
+The generator makes selects out of ready, waiting, nil and closed cases, with and without a default, with and without a
+helper that makes one waiting case ready later. The oracle says which indices may win, when the select must raise and
+when it must block; afterwards exactly one channel may have changed, and no queue may hold a trace.
 
-Not ported: reflection itself; the limit of 65,536 cases (gochan has none; that a select of more works is tested); two defaults,
-or a send case without a value (the Python call cannot express them). A nil channel and the zero channel value are both `None`.
+Not ported: reflection itself; the limit of 65,536 cases (gochan has none; that a select of more works is tested); two
+defaults, or a send case without a value (the Python call cannot express them). A nil channel and the zero channel value
+are both `None`.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ RECEIVES = {"value", "sender", "receive", "closed receive", "closed value"}
 
 
 class Arm:
-    """One case of a select: its channel, the goroutine on the other side if there is one, and what is expected of it."""
+    """One case of a select: its channel, the goroutine on the other side if any, and what is expected of it."""
 
     def __init__(self, kind: Kind, index: int, with_ok: bool) -> None:
         self.kind = kind
@@ -135,9 +136,7 @@ class Arm:
                 assert len(self.channel) == 0
 
 
-async def check(
-    kinds: tuple[Kind, ...], *, default: bool, priority: bool, with_ok: bool, helped: int | None
-) -> None:
+async def check(kinds: tuple[Kind, ...], *, default: bool, priority: bool, with_ok: bool, helped: int | None) -> None:
     """Make the select, predict it, run it, and look at everything it may have touched."""
     arms = [Arm(kind, index, with_ok) for index, kind in enumerate(kinds)]
     ready = [index for index, kind in enumerate(kinds) if kind in READY]

@@ -1,8 +1,9 @@
 """Evaluation and scope of selects, after Go's test/chan/select.go, select2.go, select4.go, select5.go and select8.go.
 
-Python evaluates the arguments of a call in order, exactly once, whichever case wins; what Go's files check of that is checked
-here in a few lines instead of generated programs. Leaving a select with `break` or `goto` (select8.go), and left-hand sides
-that are not evaluated unless chosen (select4.go), have `match` in their place: only the chosen branch runs.
+Python evaluates the arguments of a call in order, exactly once, whichever case wins; what Go's files check of that is
+checked here in a few lines instead of generated programs. Leaving a select with `break` or `goto` (select8.go), and
+left-hand sides that are not evaluated unless chosen (select4.go), have `match` in their place: only the chosen branch
+runs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What always blocks, never blocks, always raises and never raises, after the table in Go's test/chan/select3.go.
 
-Not ported: bare operations on a nil channel. gochan has no nil channel; the `None` case of a select is its only form, and
-the rows about nil channels use it. A panic becomes `ChannelClosed`.
+Not ported: bare operations on a nil channel. gochan has no nil channel; the `None` case of a select is its only form,
+and the rows about nil channels use it. A panic becomes `ChannelClosed`.
 """
 
 from __future__ import annotations
@@ -102,9 +102,7 @@ NEVER_BLOCKS: dict[str, Operation] = {
     "select of a receive_ok on a closed channel": lambda: select(receive_ok(_closed())),
     "select of a send on a closed channel": _sent_to_a_closed_channel,
     "select of nil and a ready receive": lambda: select(None, _with_value(), None),
-    "select of both ways on a channel with room and a value": lambda: select(
-        (both := _with_room()), send(both, 1)
-    ),
+    "select of both ways on a channel with room and a value": lambda: select((both := _with_room()), send(both, 1)),
 }
 
 ALWAYS_RAISES: dict[str, Operation] = {

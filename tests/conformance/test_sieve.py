@@ -35,7 +35,7 @@ async def sieve(primes: SendChannel[int]) -> None:
 
 @bounded
 async def test_the_first_primes() -> None:
-    """A chain that grows by one filter per prime yields the first 25 primes; the parked goroutines end with their group."""
+    """A chain that grows by one filter per prime yields the first 25 primes; parked goroutines end with their group."""
     async with Group() as group:
         primes: Channel[int] = Channel()
         group.go(sieve, primes)

@@ -1,7 +1,7 @@
 """The sieve of Eratosthenes with merged multiples and feedback, after Go's test/chan/sieve2.go.
 
-Go's program avoids a deadlock in its feedback loop with a goroutine that buffers without bound; both that goroutine (a select
-that disables its sending case while there is nothing to send) and an unbounded channel in its place are run.
+Go's program avoids a deadlock in its feedback loop with a goroutine that buffers without bound; both that goroutine (a
+select that disables its sending case while there is nothing to send) and an unbounded channel in its place are run.
 """
 
 from __future__ import annotations
@@ -58,9 +58,7 @@ async def merge_multiples(primes: ReceiveChannel[int], composites: SendChannel[i
         await advance()
 
 
-async def strike_out(
-    composites: ReceiveChannel[int], feedback: SendChannel[int], out: SendChannel[int]
-) -> None:
+async def strike_out(composites: ReceiveChannel[int], feedback: SendChannel[int], out: SendChannel[int]) -> None:
     candidates: Channel[int] = Channel(50)
     go(count_up, candidates, 5, 2)
     candidate = await candidates.receive()

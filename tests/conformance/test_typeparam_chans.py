@@ -1,7 +1,7 @@
 """Small generic helpers over channels, after Go's test/typeparam/chans.go.
 
-Its context is an `Event` here: what these helpers take from a context is the selectable `done` alone. A finalizer becomes
-`weakref.finalize`.
+Its context is an `Event` here: what these helpers take from a context is the selectable `done` alone. A finalizer
+becomes `weakref.finalize`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Channels and select as one-step-at-a-time bookkeeping: what the real ones are compared with.
 
-Nothing waits here. An operation that cannot be done is parked as (operation, case) entries in its channels' queues, and whoever
-makes it possible later completes it on the spot. Where the contract leaves a choice (which of several ready cases wins), the
-model asks the caller, who looks at what the real channels did and so learns only whether it was allowed.
+Nothing waits here. An operation that cannot be done is parked as (operation, case) entries in its channels' queues, and
+whoever makes it possible later completes it on the spot. Where the contract leaves a choice (which of several ready
+cases wins), the model asks the caller, who looks at what the real channels did and so learns only whether it was
+allowed.
 """
 
 from __future__ import annotations
@@ -157,13 +158,15 @@ class SequentialWorld:
         if channel.closed:
             return
         channel.closed, channel.cause = True, cause
+        # As Go's closechan: the receivers first, so a select that waits on both sides ends as a receiver.
         for queue in (channel.receivers, channel.senders):
             while queue:
-                self.complete_closed(channel, queue[0][0])
+                self.complete_first_closed(queue)
 
-    def complete_closed(self, channel: SequentialChannel, operation: Operation) -> None:
-        indices = [index for other, index in channel.receivers + channel.senders if other is operation]
-        index = self.pick(operation, indices)
+    def complete_first_closed(self, queue: list[tuple[Operation, int]]) -> None:
+        """End the operation that has waited longest, by one of its cases in this queue."""
+        operation = queue[0][0]
+        index = self.pick(operation, [index for other, index in queue if other is operation])
         case = operation.cases[index]
         assert case is not None
         operation.outcome = (index, case.result_when_closed())

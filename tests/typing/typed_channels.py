@@ -10,17 +10,13 @@ from anyio.abc import ObjectReceiveStream, ObjectSendStream, ObjectStream
 
 from gochan import (
     BlockingChannel,
-    Broadcast,
     Channel,
     ChannelClosed,
     ChannelStatistics,
     ReceiveChannel,
     SendChannel,
-    Subscription,
-    merge,
     receive,
     send,
-    worker_pool,
 )
 
 
@@ -147,7 +143,7 @@ async def as_anyio_streams(ch: Channel[int]) -> None:
         assert_type(value, int)
 
 
-# ---- threads, errors, fan-in and fan-out ----
+# ---- threads, errors, iteration ----
 
 
 def from_a_thread(ch: Channel[int]) -> None:
@@ -169,29 +165,6 @@ def errors(error: ChannelClosed) -> None:
     end: anyio.EndOfStream = error
     closed: anyio.ClosedResourceError = error
     del end, closed
-
-
-async def fan(numbers: Channel[int], views: list[ReceiveChannel[int]], results: Channel[str]) -> None:
-    async with merge(numbers, *views) as merged:
-        assert_type(merged, ReceiveChannel[int])
-
-    async def work(job: int) -> str:
-        return str(job)
-
-    await worker_pool(work, numbers, workers=3)
-    await worker_pool(work, numbers, workers=3, results=results)
-    await worker_pool(work, results, workers=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-
-
-async def broadcast() -> None:
-    news = Broadcast[str](10, "lag")
-    async with news.subscribe() as reader:
-        assert_type(reader, Subscription[str])
-        view: ReceiveChannel[str] = reader
-        assert_type(await view.receive(), str)
-    await news.publish("x")
-    await news.publish(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    Broadcast[str](10, "sometimes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def an_iterator(jobs: ReceiveChannel[int]) -> AsyncIterator[int]:

@@ -1,31 +1,20 @@
-"""Checked, never run: arguments and results of goroutines, groups, `run`, contexts and the sync primitives."""
+"""Checked, never run: arguments and results of goroutines, groups and `run`."""
 
 from __future__ import annotations
 
 from typing import assert_type
 
-import gochan
 from gochan import (
-    CancelContext,
     Cancelled,
     Channel,
-    Context,
     ContextError,
-    Flight,
+    DeadlineExceeded,
     Goroutine,
     Group,
-    Mutex,
-    Once,
-    RWMutex,
-    Semaphore,
     Signal,
-    SingleFlight,
-    Ticker,
-    WaitGroup,
-    background,
     go,
-    merge_contexts,
     run,
+    sleep,
 )
 
 
@@ -57,7 +46,6 @@ async def going(group: Group, ch: Channel[int]) -> None:
     assert_type(group.go(two_arguments, 1, "x", name="two"), Goroutine[bytes])
     assert_type(group.try_go(two_arguments, 1, "x"), Goroutine[bytes] | None)
     assert_type(await group.go_when_free(two_arguments, 1, "x"), Goroutine[bytes])
-    assert_type(group.ctx, Context)
 
 
 async def wrong_arguments(group: Group, ch: Channel[int]) -> None:
@@ -73,8 +61,8 @@ async def wrong_arguments(group: Group, ch: Channel[int]) -> None:
     await group.go_when_free(two_arguments, 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-async def groups(ctx: Context) -> None:
-    async with Group(ctx=ctx, limit=3, errors="first") as group:
+async def groups() -> None:
+    async with Group(limit=3, errors="first") as group:
         assert_type(group, Group)
         group.cancel()
         group.cancel(ValueError("why"))
@@ -101,52 +89,12 @@ def running() -> None:
     run(no_arguments, backend="curio")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-async def contexts(error: Cancelled) -> None:
-    ctx = background()
-    assert_type(ctx, Context)
-    assert_type(ctx.with_value("key", 1), Context)
-    assert_type(ctx.without_cancel(), Context)
-    assert_type(ctx.with_cancel(), CancelContext)
-    assert_type(ctx.with_timeout(1, cause=ValueError()), CancelContext)
-    assert_type(ctx.with_deadline(1.5), CancelContext)
-    assert_type(merge_contexts(ctx, ctx), CancelContext)
-    assert_type(ctx.done, Signal)
-    assert_type(ctx.err, ContextError | None)
-    assert_type(ctx.cause, BaseException | None)
-    assert_type(ctx.deadline, float | None)
-    ctx.cancel()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
-    stop = ctx.after_func(lambda: None)
-    assert_type(stop(), bool)
-    ctx.after_func(no_arguments)
-    with ctx.with_cancel() as child:
-        assert_type(child, CancelContext)
-    async with ctx.scope():
-        pass
-    base: ContextError = error
-    del base
+def errors(cancelled: Cancelled, late: DeadlineExceeded) -> None:
+    base: ContextError = cancelled
+    time_out: TimeoutError = late
+    del base, time_out
 
 
-async def sync(mutex: Mutex, rwmutex: RWMutex, semaphore: Semaphore, wg: WaitGroup, once: Once) -> None:
-    async with mutex, rwmutex.read(), rwmutex.write(), semaphore.hold(2):
-        pass
-    assert_type(mutex.locked(), bool)
-    assert_type(wg.count, int)
-    assert_type(wg.go(two_arguments, 1, "x"), Goroutine[bytes])
-    wg.go(two_arguments, 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    await once.do(plain, 1)
-    await once.do(two_arguments, 1, "x")
-
-
-async def flights(flight: SingleFlight[str, bytes]) -> None:
-    done = await flight.do("key", two_arguments, 1, "x")
-    assert_type(done, Flight[bytes])
-    assert_type(done.value, bytes)
-    assert_type(done.shared, bool)
-    flight.forget(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-
-
-async def ticking(ticker: Ticker) -> None:
-    async for fired_at in ticker:
-        assert_type(fired_at, float)
-    assert_type(await ticker.wait(), float)
-    await gochan.sleep(1.5)
+async def sleeping() -> None:
+    await sleep(1.5)
+    await sleep("long")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

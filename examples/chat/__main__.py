@@ -1,0 +1,41 @@
+"""``python -m examples.chat``: reads the command line, runs the server, turns what happens into an exit code."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+import gochan
+
+from .config import from_command_line
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the server; the exit code."""
+    settings = from_command_line(argv)
+    for name in ("websockets", settings.backend, *(["uvloop"] if settings.uvloop else [])):
+        if find_spec(name) is None:
+            return _refuse(f"{name} is missing: pip install {name}")
+    from .server import StartError, serve  # not before: --help needs no libraries
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    options = {"use_uvloop": True} if settings.uvloop else {}
+    try:
+        gochan.run(serve, settings, backend=settings.backend, backend_options=options)
+    except StartError as error:
+        return _refuse(str(error))
+    except Exception:
+        logging.getLogger(__name__).critical("the server failed", exc_info=True)
+        return 1
+    return 0
+
+
+def _refuse(reason: str) -> int:
+    print(f"gochan chat: {reason}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""How the client's messages are set apart: bytes to messages and back, without any I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import State
+from websockets.typing import Subprotocol
+from websockets.uri import parse_uri
+
+from . import wire
+
+MAX_MESSAGE: Final = 1024 * 1024  # of what a server may send; its own limit for clients is far lower
+LOST: Final = 1006  # WebSocket's code for a connection that ended without a goodbye
+
+
+class Disconnected(ConnectionError):
+    """The connection has ended."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{reason} ({code})")
+        self.code = code
+        self.reason = reason
+
+
+class Framing(Protocol):
+    """Bytes to messages and back, without any I/O."""
+
+    def request(self) -> bytes:
+        """What opens the conversation."""
+        ...
+
+    def ready(self) -> bool:
+        """Whether messages may be sent."""
+        ...
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages that are complete with this data."""
+        ...
+
+    def owed(self) -> bytes:
+        """What the protocol itself wants to be sent now."""
+        ...
+
+    def frame(self, payload: bytes) -> bytes:
+        """A message as it goes over the stream."""
+        ...
+
+    def closing(self) -> Disconnected | None:
+        """Why the server closed, if it said so in the protocol's own way."""
+        ...
+
+
+class Lines:
+    """JSON lines."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def request(self) -> bytes:
+        return b""
+
+    def ready(self) -> bool:
+        return True
+
+    def feed(self, data: bytes) -> list[bytes]:
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest
+        if len(rest) > MAX_MESSAGE:
+            raise Disconnected(wire.Close.TOO_BIG, "the server sent a line that is too long")
+        return [bytes(line) for line in lines]
+
+    def owed(self) -> bytes:
+        return b""
+
+    def frame(self, payload: bytes) -> bytes:
+        return payload + b"\n"
+
+    def closing(self) -> Disconnected | None:
+        return None
+
+
+class WebSocket:
+    """WebSocket text messages; pings and the closing handshake are answered by the protocol itself."""
+
+    def __init__(self, host: str, port: int) -> None:
+        address = f"[{host}]" if ":" in host else host
+        self._protocol = ClientProtocol(
+            parse_uri(f"ws://{address}:{port}/ws"), subprotocols=[Subprotocol(wire.SUBPROTOCOL)], max_size=MAX_MESSAGE
+        )
+        self._fragments = bytearray()
+
+    def request(self) -> bytes:
+        self._protocol.send_request(self._protocol.connect())
+        return self.owed()
+
+    def ready(self) -> bool:
+        return self._protocol.state is State.OPEN
+
+    def feed(self, data: bytes) -> list[bytes]:
+        self._protocol.receive_data(data)
+        payloads = list(self._messages())
+        if error := self._protocol.handshake_exc:
+            raise Disconnected(wire.Close.PROTOCOL_ERROR, f"there is no chat at this address: {error}")
+        if self.ready() and self._protocol.subprotocol is None:
+            raise Disconnected(wire.Close.PROTOCOL_ERROR, f"the server does not speak {wire.SUBPROTOCOL}")
+        return payloads
+
+    def _messages(self) -> Iterator[bytes]:
+        for event in self._protocol.events_received():
+            if isinstance(event, Response):
+                continue
+            assert isinstance(event, Frame)
+            if event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+                self._fragments += event.data
+                if event.fin:
+                    yield bytes(self._fragments)
+                    self._fragments.clear()
+
+    def owed(self) -> bytes:
+        return b"".join(self._protocol.data_to_send())
+
+    def frame(self, payload: bytes) -> bytes:
+        if not self.ready():
+            return b""
+        self._protocol.send_text(payload)
+        return self.owed()
+
+    def closing(self) -> Disconnected | None:
+        # What the server sent, or what the protocol sent because the server broke its rules.
+        close = self._protocol.close_rcvd or self._protocol.close_sent
+        return None if close is None else Disconnected(close.code, close.reason or "the server closed the connection")

@@ -1,0 +1,167 @@
+"""Settings: every number the server may be told, from command-line flags or ``GOCHAT_*`` variables.
+
+The dataclass is the single list: each field that has a ``flag(...)`` becomes a flag and a variable of the same name
+(``--write-timeout``, ``GOCHAT_WRITE_TIMEOUT``), and its default is the documentation. Flags win over variables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import ipaddress
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+PREFIX = "GOCHAT_"
+
+
+def flag(default: Any, meaning: str, parse: Callable[[str], Any], *, metavar: str | None = None) -> Any:
+    """A field of the settings that the command line shows."""
+    return dataclasses.field(default=default, metadata={"help": meaning, "parse": parse, "metavar": metavar})
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise ValueError("a port is a number from 0 to 65535")
+    return port
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise ValueError("a number of seconds above 0")
+    return seconds
+
+
+def _outbox(text: str) -> int:
+    size = int(text)
+    if not 8 <= size <= 1_000_000:
+        raise ValueError("a number of frames from 8 to 1000000")
+    return size
+
+
+def _backend(text: str) -> str:
+    if text not in ("asyncio", "trio"):
+        raise ValueError("asyncio or trio")
+    return text
+
+
+def _yes(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("", "0", "false", "no", "off"):
+        return False
+    raise ValueError("yes or no")
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    return tuple(name.strip().lower() for name in text.split(",") if name.strip())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How one server behaves."""
+
+    host: str = flag("127.0.0.1", "address to listen on; 0.0.0.0 is every interface", str)
+    port: int = flag(8765, "port to listen on; 0 picks a free one", _port)
+    backend: Literal["asyncio", "trio"] = flag("asyncio", "event loop: asyncio or trio", _backend)
+    uvloop: bool = flag(False, "run asyncio on uvloop", _yes)
+    allow_hosts: tuple[str, ...] = flag(
+        (),
+        "names, comma separated, under which browsers may reach this server besides localhost",
+        _hosts,
+        metavar="NAMES",
+    )
+    outbox: int = flag(
+        256, "frames that may wait for one client; one more and it is dropped as too slow", _outbox, metavar="FRAMES"
+    )
+    hello_timeout: float = flag(10.0, "seconds a new client has to say hello", _seconds, metavar="SECONDS")
+    write_timeout: float = flag(5.0, "seconds one write to a client may take", _seconds, metavar="SECONDS")
+    drain_timeout: float = flag(
+        10.0, "seconds the clients have to leave when the server stops", _seconds, metavar="SECONDS"
+    )
+
+    # Not flags: nobody has a reason to change them but a test.
+    max_size: int = 64 * 1024
+    """Bytes in one message of a client; it is told in ``welcome``."""
+    max_head: int = 16 * 1024
+    """Bytes in the head of an HTTP request."""
+    max_errors: int = 20
+    """Refused messages in a row, after which a client is sent away."""
+    batch: int = 64 * 1024
+    """Bytes after which the writer starts another write."""
+    send_buffer: int = 64 * 1024
+    """Bytes that the kernel may hold for one client: slowness shows in the outbox instead."""
+    node: str = "local"
+    """The server's own name, told in ``welcome``."""
+    linger: float = 1.0
+    """Seconds for the client to hang up once it has been told goodbye."""
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
+
+
+def from_command_line(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings that flags and variables ask for.
+
+    Raises:
+        SystemExit: 0 after ``--help``, 2 after a value that makes no sense, with the reason on stderr.
+    """
+    environ = os.environ if environ is None else environ
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.chat",
+        description="A chat server on gochan. One port speaks HTTP (the page), WebSocket and JSON lines over TCP.",
+        epilog=(
+            f"Every flag is also a variable: --hello-timeout is {PREFIX}HELLO_TIMEOUT. A flag wins. "
+            "Ctrl-C or SIGTERM stops the server gently, a second one at once. "
+            "Exit codes: 0 stopped, 1 could not start, 2 wrong usage."
+        ),
+    )
+    fields = [field for field in dataclasses.fields(Settings) if "parse" in field.metadata]
+    for field in fields:
+        _add(parser, field)
+    given = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
+    values: dict[str, Any] = {}
+    for field in fields:
+        if field.name in given:
+            values[field.name] = given[field.name]
+            continue
+        text = environ.get(variable := PREFIX + field.name.upper())
+        if text is not None:
+            try:
+                values[field.name] = field.metadata["parse"](text)
+            except ValueError as error:
+                parser.error(f"variable {variable}: {text!r}: {error}")
+    settings = Settings(**values)
+    if settings.uvloop and settings.backend != "asyncio":
+        parser.error("--uvloop is for --backend asyncio: trio has a loop of its own")
+    return settings
+
+
+def _add(parser: argparse.ArgumentParser, field: dataclasses.Field[Any]) -> None:
+    name = "--" + field.name.replace("_", "-")
+    meaning = field.metadata["help"]
+    if field.type == "bool":
+        parser.add_argument(name, action="store_const", const=True, help=meaning)
+        return
+    shown = "" if field.default == () else f" (default: {field.default})"
+    parse = field.metadata["parse"]
+
+    def convert(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+
+    parser.add_argument(
+        name, type=convert, metavar=field.metadata["metavar"] or field.name.upper(), help=meaning + shown
+    )

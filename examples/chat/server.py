@@ -1,0 +1,225 @@
+"""The server: a port, the connections on it, and how all of it ends.
+
+Shape
+    run ─┬─ hub
+         └─ connections ─┬─ accept, one per listening socket
+                         └─ one goroutine per connection: what does it speak? -> session (reader) ── writer
+
+    The first byte decides: an upper-case letter starts an HTTP request (``GET /``), anything else JSON lines.
+
+The end
+    stop     no new connections; every session is told goodbye (4001) and flushes its outbox; what has not left after
+             ``drain_timeout`` is cancelled. Then, with no session left, the hub stops.
+    failure  of the hub cancels everything and comes out of ``run``; that of a session is the session's own matter.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import anyio
+from anyio.abc import Listener, SocketAttribute
+from websockets.protocol import OPEN
+
+from gochan import Event, Group
+
+from .config import Settings
+from .hub import Hub
+from .pages import REQUEST_LINE, answer, new_protocol, plain, read_pages
+from .session import Session
+from .sockets import SocketStream, accept_forever
+from .transport import Lines, Transport, WebSocket
+from .wire import Close, Goodbye
+
+log = logging.getLogger(__name__)
+
+_BACKLOG: Final = 1024
+
+
+class StartError(Exception):
+    """The server cannot start; the message says why."""
+
+
+class Server:
+    """One chat server. ``listen()``, then ``run()`` until ``stop`` is set."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.stop = Event()
+        self.hub = Hub()
+        self.sessions: set[Session] = set()
+        self.port = 0
+        self._listeners: Sequence[Listener[Any]] = ()
+        self._strangers: set[anyio.CancelScope] = set()
+        self._pages = read_pages()
+
+    async def listen(self) -> None:
+        """Take the port.
+
+        Raises:
+            StartError: it cannot be had.
+        """
+        host, port = self.settings.host, self.settings.port
+        try:
+            listeners = await anyio.create_tcp_listener(local_host=host, local_port=port, backlog=_BACKLOG)
+        except OSError as error:
+            raise StartError(f"cannot listen on {host}, port {port}: {error.strerror or error}") from error
+        self._listeners = listeners.listeners
+        self.port = self._listeners[0].extra(SocketAttribute.local_port)  # noqa: S610  # not Django's extra()
+
+    @property
+    def reachable(self) -> str:
+        """The host under which this machine reaches the server."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.host, self.settings.host)
+
+    @property
+    def url(self) -> str:
+        """The address to open in a browser on this machine."""
+        host = self.reachable
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+
+    async def run(self) -> None:
+        """Serve until ``stop`` is set and everybody has left.
+
+        Raises:
+            ExceptionGroup: the hub failed.
+        """
+        async with Group() as group:
+            group.go(self.hub.run, name="hub")
+            with anyio.CancelScope() as patience:
+                await self._serve(patience)
+            if patience.cancelled_caught:
+                log.warning("not everybody left within %g s", self.settings.drain_timeout)
+            self.hub.stop.set()
+
+    async def _serve(self, patience: anyio.CancelScope) -> None:
+        async with Group() as connections:
+
+            def handle(connection: socket.socket) -> None:
+                connections.go(self._connection, connection, name="connection")
+
+            try:
+                async with Group() as acceptors:
+                    for listener in self._listeners:
+                        acceptors.go(accept_forever, listener, handle, name="accept")
+                    await self.stop.wait()
+                    acceptors.cancel()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    for listener in self._listeners:
+                        await listener.aclose()
+            log.info("stopping: %d sessions are told goodbye", len(self.sessions))
+            patience.deadline = anyio.current_time() + self.settings.drain_timeout
+            for scope in self._strangers:
+                scope.cancel()
+            for session in self.sessions:
+                session.close(_shutdown())
+
+    async def _connection(self, connection: socket.socket) -> None:
+        try:
+            if not self.stop.is_set():
+                await self._welcome(SocketStream(connection, self.settings.send_buffer))
+        except (OSError, anyio.BrokenResourceError, anyio.EndOfStream):
+            pass  # the client left before it had said anything
+        except Exception:
+            log.exception("a connection failed")  # it alone
+        finally:
+            connection.close()
+
+    async def _welcome(self, stream: SocketStream) -> None:
+        deadline = anyio.current_time() + self.settings.hello_timeout
+        transport: Transport | None = None
+        with anyio.CancelScope(deadline=deadline) as scope:
+            self._strangers.add(scope)
+            try:
+                transport = await self._introduce(stream)
+            finally:
+                self._strangers.discard(scope)
+        if transport is None:
+            return
+        session = Session(stream, transport, self.hub, self.settings)
+        self.sessions.add(session)
+        try:
+            if self.stop.is_set():
+                session.close(_shutdown())
+            await session.run(deadline)
+        finally:
+            self.sessions.discard(session)
+
+    async def _introduce(self, stream: SocketStream) -> Transport | None:
+        """What the client speaks; ``None`` when it only asked for a page."""
+        received = await stream.receive()
+        if not b"A" <= received[:1] <= b"Z":
+            return Lines(stream, received, self.settings.max_size)
+        head, rest = await self._head(stream, received)
+        protocol = new_protocol(self.settings.max_size)
+        if head is None:
+            reply = plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE).serialize()
+        elif not REQUEST_LINE.match(head):
+            reply = plain(HTTPStatus.BAD_REQUEST).serialize()
+        else:
+            reply = answer(protocol, head, stream.local_host, self._pages, self.settings)
+        await stream.send(reply)
+        if protocol.state is OPEN:
+            return WebSocket(stream, protocol, rest)
+        await stream.send_eof()
+        # As in Session: what is left unread would reset the connection before the answer is read.
+        with anyio.move_on_after(self.settings.linger):
+            while True:
+                await stream.receive()
+        return None
+
+    async def _head(self, stream: SocketStream, received: bytes) -> tuple[bytes | None, bytes]:
+        """The head of a request, ``None`` if it is too long, and what came after it."""
+        head = bytearray(received)
+        while True:
+            end = head.find(b"\r\n\r\n") + 4
+            if end >= 4:
+                break
+            if len(head) > self.settings.max_head:
+                return None, b""
+            if b"\n" in head and not REQUEST_LINE.match(head):
+                return bytes(head), b""  # not HTTP: its end may never come
+            head += await stream.receive()
+        return bytes(head[:end]), bytes(head[end:])
+
+
+def _shutdown() -> Goodbye:
+    return Goodbye(Close.SHUTDOWN, "the server stops")
+
+
+async def serve(settings: Settings) -> None:
+    """Run a server until SIGINT or SIGTERM; the second one ends the program at once.
+
+    Raises:
+        StartError: the port cannot be had.
+        ExceptionGroup: the hub failed.
+        SystemExit: after the second signal.
+    """
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        server = Server(settings)
+        await server.listen()
+        where = f"{server.reachable} --port {server.port}"
+        print(f"gochan chat: open {server.url}")
+        print(f"in a terminal: python -m examples.chat.client --host {where}")
+        print(f"without a client: nc {server.reachable} {server.port}", flush=True)
+        if not settings.loopback:
+            log.warning("everybody who can reach %s can read and write here: there are no passwords", settings.host)
+
+        async def stop_on_signal() -> None:
+            async for number in signals:
+                if server.stop.is_set():
+                    log.warning("%s again: leaving at once", number.name)
+                    raise SystemExit(128 + number)
+                log.info("%s: stopping", number.name)
+                server.stop.set()
+
+        async with Group() as group:
+            group.go(stop_on_signal, name="signals")
+            await server.run()
+            group.cancel()

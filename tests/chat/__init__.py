@@ -1,0 +1,1 @@
+"""The chat of examples/chat, over real sockets."""

@@ -1,0 +1,1 @@
+"""What things weigh, that nothing grows, and that nothing is kept."""

@@ -1,0 +1,1 @@
+"""The ten mistakes that channel libraries for Python make: gochan must not make them."""
