@@ -175,7 +175,7 @@ async def test_a_goroutine_may_cancel_itself() -> None:
     """It ends at its next suspension; before that it may still return."""
     handles, log = list[Goroutine[Any]](), list[str]()
 
-    async def suicidal() -> None:
+    async def gives_itself_up() -> None:
         handles[0].cancel()
         log.append("still here")
         await forever()
@@ -187,7 +187,7 @@ async def test_a_goroutine_may_cancel_itself() -> None:
 
     with anyio.fail_after(5):
         async with Group() as group:
-            handles.append(group.go(suicidal))
+            handles.append(group.go(gives_itself_up))
             handles.append(group.go(quick))
         assert log == ["still here"]
         with pytest.raises(Cancelled):

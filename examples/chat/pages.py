@@ -88,9 +88,11 @@ def answer(protocol: ServerProtocol, head: bytes, local: str, pages: Mapping[str
     Args:
         local: the address on which the request came in.
     """
+    # Not left to the protocol: what it answers to these differs between versions of the library.
     if not head.startswith(b"GET "):
-        # Not left to the protocol: in some versions of the library a request with another method has no answer.
         return plain(HTTPStatus.METHOD_NOT_ALLOWED, allow="GET").serialize()
+    if head.partition(b"\r\n")[0].endswith(b"HTTP/1.0"):
+        return plain(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED).serialize()
     protocol.receive_data(head)
     events = protocol.events_received()
     if not events or not isinstance(request := events[0], Request):

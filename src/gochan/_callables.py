@@ -24,8 +24,8 @@ def _is_async(fn: Any) -> bool:
     return wrapped is not None and _is_async(wrapped)
 
 
-def coroutine_of(fn: Any, args: tuple[Any, ...], asker: str) -> Coroutine[Any, Any, Any]:
-    """Call an async function; a plain one is refused before it runs."""
+def refuse_plain(fn: Any, asker: str) -> None:
+    """Raise a TypeError that says what to do, unless ``fn`` is an async function."""
     code = getattr(fn, "__code__", None)
     if code is None or not code.co_flags & _CO_COROUTINE:
         if inspect.iscoroutine(fn):
@@ -38,6 +38,11 @@ def coroutine_of(fn: Any, args: tuple[Any, ...], asker: str) -> Coroutine[Any, A
                 f"{asker} takes an async function and {fn!r} is a plain one: make it async, or run it in a thread "
                 "with anyio.to_thread.run_sync"
             )
+
+
+def coroutine_of(fn: Any, args: tuple[Any, ...], asker: str) -> Coroutine[Any, Any, Any]:
+    """Call an async function; a plain one is refused before it runs."""
+    refuse_plain(fn, asker)
     coroutine: Any = fn(*args)
     if type(coroutine) is CoroutineType or isinstance(coroutine, Coroutine):
         return coroutine  # pyright: ignore[reportUnknownVariableType]  # what it yields is its own affair

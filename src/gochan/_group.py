@@ -29,7 +29,7 @@ from typing import Any, Literal, Self, TypeVar, cast, final
 import anyio
 from typing_extensions import TypeVarTuple, Unpack
 
-from ._callables import coroutine_of
+from ._callables import coroutine_of, refuse_plain
 from ._core.asyncio_driver import AsyncioDriver
 from ._core.driver import NOWHERE, Driver, LoopBound, current_driver, here
 from ._core.scopes import adopt, cancel_until_gone, native
@@ -269,6 +269,7 @@ class Group:
         Go: ``g.Go(f)`` with a limit.
         """
         self._check_open()
+        refuse_plain(fn, "Group.go_when_free()")
         queues = self._queues
         driver = queues.enter()
         if driver.budget:
@@ -358,6 +359,8 @@ class Group:
             if not adopt(task, self._scope, self._host):
                 self._unadopted.add(task)
                 task.add_done_callback(self._unadopted.discard)
+                if self._stopped:
+                    cancel_until_gone(task, self._scope)
             goroutine._task = task
             # The context is there to save the copy that asyncio would make for each.
             task.add_done_callback(cast("TaskGoroutine[Any]", goroutine), context=self._context)

@@ -45,16 +45,23 @@ def run(
         raise ValueError(f"leaks is 'warn', 'error' or 'ignore', not {leaks!r}")
     if backend not in ("asyncio", "trio"):
         raise ValueError(f"backend is 'asyncio' or 'trio', not {backend!r}")
-    try:
-        return anyio.run(_program, main, args, backend=backend, backend_options=backend_options)
-    except BaseExceptionGroup as group:
-        ending = _ending(group)
-        if ending is None:
-            raise
-    raise ending
+    outcome = anyio.run(_program, main, args, backend=backend, backend_options=backend_options)
+    if isinstance(outcome, _Ending):
+        raise outcome.error
+    return outcome
 
 
-async def _program(main: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...]) -> T:
+class _Ending:
+    """A SystemExit or KeyboardInterrupt on its way out.
+
+    As an exception of the main task it would be reported by asyncio as an unhandled one of its shutdown.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+async def _program(main: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...]) -> T | _Ending:
     failure: Exception | None = None
     result: Any = None
     coroutine = coroutine_of(main, args, "run()")
@@ -66,6 +73,9 @@ async def _program(main: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any,
                 failure = error
             group.cancel()
     except BaseExceptionGroup as others:
+        ending = _ending(others)
+        if ending is not None:
+            return _Ending(ending)
         if failure is None:
             raise
         raise BaseExceptionGroup(others.message, [failure, *others.exceptions]) from None

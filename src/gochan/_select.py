@@ -285,6 +285,8 @@ async def select(*cases: Any, priority: bool = False) -> Any:
                 driver = case._state.enter()
             if case._ready():
                 ready.append(number)
+    if choices is not cases:
+        ready = _ready(choices)  # what users' __case__ methods did meanwhile may have changed the earlier ones
     if driver is None:
         driver = _Never().enter()
     if driver.budget:

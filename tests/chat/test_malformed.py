@@ -304,6 +304,7 @@ REQUESTS: dict[str, tuple[bytes, int]] = {
     "ws without key": (UPGRADE.replace(b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", b""), 400),
     "ws with a bad key": (UPGRADE.replace(b"dGhl", b"!"), 400),
     "ws of an old version": (UPGRADE.replace(b": 13", b": 8"), 400),
+    "HTTP/1.0": (b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n", 505),
     "ws over HTTP/1.0": (UPGRADE.replace(b"HTTP/1.1", b"HTTP/1.0"), 505),
     "ws, another subprotocol": (UPGRADE.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"), 400),
     "ws, foreign origin": (UPGRADE.replace(b"\r\n\r\n", b"\r\nOrigin: http://evil.example\r\n\r\n"), 403),

@@ -35,11 +35,12 @@ def available(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.usefixtures("available")
-@pytest.mark.parametrize("how", ["cancel", "failure", "body", "outer scope", "handle", "native"])
-async def test_every_way_to_end_a_group(how: str, backend_name: str) -> None:
+@pytest.mark.parametrize(
+    "how",
+    ["cancel", "failure", "body", "outer scope", "handle", pytest.param("native", marks=pytest.mark.asyncio_only)],
+)
+async def test_every_way_to_end_a_group(how: str) -> None:
     """Each reaches all the goroutines, waiting ones and those that clean up, and leaves no cancellation behind."""
-    if how == "native" and backend_name != "asyncio":
-        return
     cleaned = list[int]()
 
     async def careful(number: int) -> None:

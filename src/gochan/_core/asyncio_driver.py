@@ -63,11 +63,13 @@ class AsyncioDriver(Driver):
         self.deferred: dict[asyncio.Task[Any], list[tuple[Any, int]]] = {}
         self.ends: list[Callable[[], None]] = []
         # An async generator that has begun is what every runner shuts down at the end, while the loop still lives.
+        # (Later, in the last moments of a run, asyncio would warn of it; a private name says so where it is there.)
         self.lifetime = self._lifetime()
-        try:
-            self.lifetime.__anext__().send(None)
-        except StopIteration:
-            pass
+        if not getattr(loop, "_asyncgens_shutdown_called", False):
+            try:
+                self.lifetime.__anext__().send(None)
+            except StopIteration:
+                pass
 
     def alive(self) -> bool:
         return not self.loop.is_closed()
@@ -115,7 +117,7 @@ class AsyncioDriver(Driver):
             yield
         finally:
             # A context may outlive its loop and be used under another: what it says of here must not hold then.
-            self.home = object()
+            self.home = None
             for fn in self.ends:
                 fn()
 

@@ -8,7 +8,7 @@ Shape
 The check
     ``here() is driver.home and (len(threads) == 1 or driver.ident == get_ident())``. The context variable says which
     loop's task runs: a loop's tasks start from contexts in which it is not set, or set by a task of the same loop. (A
-    context may outlive its loop, so the end of a run changes ``home``.) The thread is compared because a context can
+    context may outlive its loop, so the end of a run clears ``home``.) The thread is compared because a context can
     be copied into a worker thread, and a loop started there; while there is one thread only, that need not be done,
     which saves a sixth of a ready operation. Asking asyncio itself (``get_running_loop``) costs a system call before
     3.12, more than the rest of a ready operation.
@@ -74,7 +74,7 @@ def protect_with(protect: Callable[[FunctionType], object]) -> None:
 # The table of all threads, a private name of ``threading``; without it, "more than one" is always true.
 threads: Final[Sized] = getattr(threading, "_active", (None, None))
 
-_here: ContextVar[object] = ContextVar("gochan_driver", default=None)
+_here: ContextVar[object] = ContextVar("gochan_driver", default="no loop")
 here: Final = _here.get
 
 
@@ -86,7 +86,7 @@ class Driver:
     backend = "none"
 
     def __init__(self) -> None:
-        self.home = object()  # what the context variable is in this loop's tasks, as long as the run lasts
+        self.home: object = object()  # what the context variable is in this loop's tasks; None once the run has ended
         self.ident = 0  # the loop's thread
         self.running: Callable[[], bool] = bool  # is the loop running, in whatever thread?
         self.budget = QUANTUM
@@ -178,7 +178,8 @@ class LoopBound:
             self.forget_waiters()
             self.owner = None
         driver.ident = get_ident()
-        _here.set(driver.home)
+        if driver.home is not None:
+            _here.set(driver.home)
         self.driver = driver
         return driver
 

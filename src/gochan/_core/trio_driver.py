@@ -44,7 +44,7 @@ class TrioDriver(Driver):
             await trio.sleep_forever()
         finally:
             self.ended = True
-            self.home = object()
+            self.home = None
             for fn in self.ends:
                 fn()
 
