@@ -73,7 +73,7 @@ bench: $(STAMP)-bench ## run the benchmarks
 
 .PHONY: lint
 lint: $(STAMP)-lint ## format check, linter and type checkers
-	@passed=0; for check in "ruff format --check ." "ruff check ." "mypy src $(wildcard tests/typing)" \
+	@passed=0; for check in "ruff format --check ." "ruff check ." "mypy" \
 		"pyright --pythonpath $(BIN)/python"; do \
 		echo "$$check"; $(BIN)/$$check && passed=$$((passed + 1)); \
 	done; echo "$$passed of 4 checks passed"; test $$passed = 4

@@ -237,7 +237,7 @@ async def test_a_cancelled_wait_for_a_place_takes_none() -> None:
 
 
 async def test_go_finds_the_nearest_group() -> None:
-    """The innermost open one; a goroutine's own is its group, wherever ``go`` was called; an ended one is passed over."""
+    """The innermost open one; a goroutine's own is its group, wherever ``go`` was called; one that ended is not."""
     found: dict[str, Any] = {}
 
     async def child(key: str) -> None:

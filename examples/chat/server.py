@@ -16,6 +16,7 @@ The end
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import socket
 from collections.abc import Sequence
@@ -39,6 +40,8 @@ from .wire import Close, Goodbye
 log = logging.getLogger(__name__)
 
 _BACKLOG: Final = 1024
+# Whoever starts the server through `timeout` or the like gets one signal twice: directly and through its group.
+_ECHO: Final = 0.2
 
 
 class StartError(Exception):
@@ -212,11 +215,15 @@ async def serve(settings: Settings) -> None:
             log.warning("everybody who can reach %s can read and write here: there are no passwords", settings.host)
 
         async def stop_on_signal() -> None:
+            first = -math.inf
             async for number in signals:
+                if anyio.current_time() - first < _ECHO:
+                    continue
                 if server.stop.is_set():
                     log.warning("%s again: leaving at once", number.name)
                     raise SystemExit(128 + number)
                 log.info("%s: stopping", number.name)
+                first = anyio.current_time()
                 server.stop.set()
 
         async with Group() as group:
