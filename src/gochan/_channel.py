@@ -13,6 +13,7 @@ from anyio.abc import ObjectStream
 
 from ._blocking import BlockingChannel
 from ._case import Case
+from ._channel_cases import ReceiveCase
 from ._channel_state import CLOSED, PENDING, ChannelState
 from ._channel_views import ChannelStatistics
 from ._core.driver import Driver, here, threads, uninterruptible
@@ -307,6 +308,11 @@ class Channel(ObjectStream[T]):
         return self._state.name
 
     @property
+    def __orig_class__(self) -> Any:
+        """Not kept: for the mark that ``Channel[int]()`` leaves, an instance would need a dictionary of its own."""
+        raise AttributeError("__orig_class__")
+
+    @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
         """None; anyio asks."""
         return {}
@@ -388,60 +394,3 @@ class Channel(ObjectStream[T]):
         error = ChannelClosed(f"{what}: {self!r}", self)
         error.__cause__ = self._state.cause
         return error
-
-
-class ReceiveCase(Case[T]):
-    """Receive, as a case of a select."""
-
-    __slots__ = ("_channel",)
-
-    def __init__(self, channel: Channel[T]) -> None:
-        self._channel = channel
-        self._state = channel._state
-
-    def _ready(self) -> bool:
-        return self._channel._ready()
-
-    def _take(self) -> Any:
-        return self._channel._take()
-
-    def _publish(self, entry: SelectEntry, driver: Driver) -> None:
-        self._channel._publish(entry, driver)
-
-    def _result(self, value: Any) -> Any:
-        return self._channel._result(value)
-
-
-class ReceiveOkCase(ReceiveCase[Any]):
-    """Receive with the ok flag, as a case of a select."""
-
-    __slots__ = ()
-
-    def _result(self, value: Any) -> Any:
-        return (None, False) if value is CLOSED else (value, True)
-
-
-class SendCase(Case[None]):
-    """Send, as a case of a select."""
-
-    __slots__ = ("_channel", "_item")
-
-    def __init__(self, channel: Channel[T], item: T) -> None:
-        self._channel: Channel[Any] = channel
-        self._item = item
-        self._state = channel._state
-
-    def _ready(self) -> bool:
-        ready: bool = self._state.can_put()
-        return ready
-
-    def _take(self) -> Any:
-        return self._state.put(self._item)
-
-    def _publish(self, entry: SelectEntry, driver: Driver) -> None:
-        entry.item = self._item
-        self._state.sending(driver).append(entry)
-
-    def _result(self, value: Any) -> None:
-        if value is CLOSED:
-            raise self._channel._closed("send on a closed channel")

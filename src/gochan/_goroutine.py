@@ -24,11 +24,11 @@ T_co = TypeVar("T_co", covariant=True)
 class Owner(Protocol):
     """What a goroutine asks of its group."""
 
-    def cancel_one(self, goroutine: Goroutine[Any], cause: BaseException | None) -> None:
+    def _cancel_one(self, goroutine: Goroutine[Any], cause: BaseException | None) -> None:
         """Cancel this one."""
         ...
 
-    def ended(self, error: BaseException | None) -> None:
+    def _ended(self, error: BaseException | None) -> None:
         """One that ran has ended, with this error if it failed."""
         ...
 
@@ -78,7 +78,7 @@ class Goroutine(Generic[T_co]):
             cause: becomes the ``__cause__`` of the ``Cancelled`` that ``result()`` raises.
         """
         if self._group is not None:
-            self._group.cancel_one(self, cause)
+            self._group._cancel_one(self, cause)
 
     async def result(self) -> T_co:
         """Wait for it to end; what it returned.
@@ -151,7 +151,7 @@ class TaskGoroutine(Goroutine[T_co]):
                 self._end("done", task.result())
             else:
                 self._end("failed", (error, error.__traceback__))
-        group.ended(error)
+        group._ended(error)
 
 
 class _ResultCase(Case[T_co]):

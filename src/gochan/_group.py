@@ -393,14 +393,14 @@ class Group:
             goroutine._end("failed", (failure, failure.__traceback__))
         elif goroutine._group is not None:
             goroutine._end("cancelled", goroutine._outcome)
-        self.ended(failure)
+        self._ended(failure)
 
     def _refuse(self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any]) -> None:
         coroutine.close()
         goroutine._end("cancelled", goroutine._outcome)
         self._wake_host()
 
-    def cancel_one(self, goroutine: Goroutine[Any], cause: BaseException | None) -> None:
+    def _cancel_one(self, goroutine: Goroutine[Any], cause: BaseException | None) -> None:
         self._check_here("cancel a goroutine of")
         goroutine._cancelling(cause)
         task = goroutine._task
@@ -412,7 +412,7 @@ class Group:
         else:
             task.cancel()
 
-    def ended(self, error: BaseException | None) -> None:
+    def _ended(self, error: BaseException | None) -> None:
         if error is not None:
             self._errors.append(error)
             self._stop()

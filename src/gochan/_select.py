@@ -30,10 +30,11 @@ from threading import get_ident
 from typing import Any, Literal, TypeVar, cast, overload
 
 from ._case import Case, Selectable
-from ._channel import Channel, ReceiveCase, ReceiveOkCase, SendCase
+from ._channel import Channel
+from ._channel_cases import ReceiveCase, ReceiveOkCase, SendCase
 from ._channel_views import ReceiveChannel, SendChannel
 from ._core.driver import Driver, LoopBound, here, threads, uninterruptible
-from ._core.waiter import SelectEntry
+from ._core.waiter import SelectEntry, Waiter
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -122,6 +123,22 @@ def _commit(choices: Sequence[Any], ready: list[int], priority: bool) -> tuple[i
     number = ready[0] if priority or len(ready) == 1 else ready[int(random() * len(ready))]  # S4
     case = choices[number]
     return number, case._result(case._take())
+
+
+def _publish(choices: Sequence[Any], driver: Driver, priority: bool) -> Waiter:
+    """Pass 2. (Not in ``select`` itself: its frame, kept by an exception's traceback, would keep all of this.)"""
+    waiter = driver.park(None)
+    waiter.entries = entries = list[SelectEntry]()
+    numbered = [(number, case) for number, case in enumerate(choices) if case is not None]
+    if not priority and len({case._state for _, case in numbered}) < len(numbered):
+        shuffle(numbered)  # S4: a peer takes the entry that stands first, so which of two on one channel does is drawn
+    for number, case in numbered:
+        entry = SelectEntry()
+        entry.waiter = waiter
+        entry.number = number
+        entries.append(entry)
+        case._publish(entry, driver)
+    return waiter
 
 
 @overload
@@ -296,19 +313,7 @@ async def select(*cases: Any, priority: bool = False) -> Any:
         ready = _ready(choices)
     if ready:
         return _commit(choices, ready, priority)
-    waiter = driver.park(None)
-    entries: list[SelectEntry] = []
-    waiter.entries = entries
-    numbered = [(number, case) for number, case in enumerate(choices) if case is not None]
-    if not priority and len({case._state for _, case in numbered}) < len(numbered):
-        shuffle(numbered)  # S4: a peer takes the entry that stands first, so which of two on one channel does is drawn
-    for number, case in numbered:
-        entry = SelectEntry()
-        entry.waiter = waiter
-        entry.number = number
-        entries.append(entry)
-        case._publish(entry, driver)
-    number, value = await waiter
+    number, value = await _publish(choices, driver, priority)
     return number, choices[number]._result(value)
 
 

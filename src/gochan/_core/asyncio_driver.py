@@ -130,6 +130,7 @@ class AsyncioDriver(Driver):
     def drain(self) -> None:
         """Resume what is ready (A3, A4)."""
         ready = self.ready
+        waiter: AsyncioWaiter | None = None
         left = SWITCHES
         until = perf_counter() + TURN
         try:
@@ -143,6 +144,7 @@ class AsyncioDriver(Driver):
                 if not left & 3 and (not left or perf_counter() > until):
                     break
         finally:
+            waiter = None  # this frame lives on in the tracebacks of those whom it resumed
             if ready:
                 self.loop.call_soon(self.drain)
             else:
@@ -229,6 +231,7 @@ class AsyncioWaiter(Waiter):
 
     def result(self) -> Any:
         if self.state == CANCELLED:
+            self.callback = None  # it knows the task, which may keep the exception, whose traceback keeps this
             raise self._cancelled_error()
         return self.value
 
