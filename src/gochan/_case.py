@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
-from ._core.driver import Driver
+from ._core.driver import Driver, LoopBound
 from ._core.waiter import SelectEntry
 
 T_co = TypeVar("T_co", covariant=True)
@@ -84,3 +84,14 @@ class _Mapped(Case[U]):
 
     def _result(self, value: Any) -> Any:
         return self._fn(self._case._result(value))
+
+
+class Nothing(LoopBound):
+    """What a select without a single case waits on."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<select with no cases>"
+
+    def forget_waiters(self) -> None: ...

@@ -29,11 +29,11 @@ from random import random, shuffle
 from threading import get_ident
 from typing import Any, Literal, TypeVar, cast, overload
 
-from ._case import Case, Selectable
+from ._case import Case, Nothing, Selectable
 from ._channel import Channel
 from ._channel_cases import ReceiveCase, ReceiveOkCase, SendCase
 from ._channel_views import ReceiveChannel, SendChannel
-from ._core.driver import Driver, LoopBound, here, threads, uninterruptible
+from ._core.driver import Driver, here, threads, uninterruptible
 from ._core.waiter import SelectEntry, Waiter
 
 T = TypeVar("T")
@@ -86,17 +86,6 @@ def receive_ok(channel: ReceiveChannel[T]) -> Case[tuple[T, Literal[True]] | tup
     if not isinstance(case, ReceiveCase):
         raise TypeError(f"receive_ok() takes a channel to receive from, not {channel!r}")
     return ReceiveOkCase(case._channel)
-
-
-class _Never(LoopBound):
-    """What a select without a single case waits on."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "<select with no cases>"
-
-    def forget_waiters(self) -> None: ...
 
 
 def _case_of(number: int, selectable: Any) -> Any:
@@ -305,7 +294,7 @@ async def select(*cases: Any, priority: bool = False) -> Any:
     if choices is not cases:
         ready = _ready(choices)  # what users' __case__ methods did meanwhile may have changed the earlier ones
     if driver is None:
-        driver = _Never().enter()
+        driver = Nothing().enter()
     if driver.budget:
         driver.budget -= 1
     else:
