@@ -26,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         gochan.run(serve, settings, backend=settings.backend, backend_options=options)
     except StartError as error:
         return _refuse(str(error))
+    except KeyboardInterrupt:  # Ctrl-C before the server listens for signals, or once more when it no longer does
+        return 130
     except Exception:
         logging.getLogger(__name__).critical("the server failed", exc_info=True)
         return 1

@@ -180,3 +180,14 @@ def test_open_to_the_network() -> None:
         code, log = chat.end()
         assert code == 0
         assert "WARNING everybody who can reach 0.0.0.0 can read and write here" in log
+
+
+def test_ctrl_c_outside_of_serving(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C before the server listens for signals, or once more at the very end, leaves no traceback."""
+
+    def interrupted(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gochan.run", interrupted)
+    assert main([]) == 130
+    assert capfd.readouterr() == ("", "")
