@@ -25,7 +25,6 @@ Prior art
 from __future__ import annotations
 
 from collections.abc import Sequence
-from random import random, shuffle
 from threading import get_ident
 from typing import Any, Literal, TypeVar, cast, overload
 
@@ -33,7 +32,7 @@ from ._case import Case, Nothing, Selectable
 from ._channel import Channel
 from ._channel_cases import ReceiveCase, ReceiveOkCase, SendCase
 from ._channel_views import ReceiveChannel, SendChannel
-from ._core.driver import Driver, here, threads, uninterruptible
+from ._core.driver import NOWHERE, Driver, current_driver, here, threads, uninterruptible
 from ._core.waiter import SelectEntry, Waiter
 
 T = TypeVar("T")
@@ -108,8 +107,12 @@ def _ready(choices: Sequence[Any]) -> list[int]:
     return [number for number, case in enumerate(choices) if case is not None and case._ready()]
 
 
-def _commit(choices: Sequence[Any], ready: list[int], priority: bool) -> tuple[int, Any]:
-    number = ready[0] if priority or len(ready) == 1 else ready[int(random() * len(ready))]  # S4
+def _commit(choices: Sequence[Any], ready: list[int], priority: bool, driver: Driver | None) -> tuple[int, Any]:
+    if priority or len(ready) == 1:
+        number = ready[0]
+    else:
+        driver = driver or current_driver() or NOWHERE
+        number = ready[int(driver.random() * len(ready))]  # S4
     case = choices[number]
     return number, case._result(case._take())
 
@@ -120,7 +123,8 @@ def _publish(choices: Sequence[Any], driver: Driver, priority: bool) -> Waiter:
     waiter.entries = entries = list[SelectEntry]()
     numbered = [(number, case) for number, case in enumerate(choices) if case is not None]
     if not priority and len({case._state for _, case in numbered}) < len(numbered):
-        shuffle(numbered)  # S4: a peer takes the entry that stands first, so which of two on one channel does is drawn
+        # S4: a peer takes the entry that stands first, so which of two on one channel does is drawn.
+        numbered.sort(key=lambda _: driver.random())
     for number, case in numbered:
         entry = SelectEntry()
         entry.waiter = waiter
@@ -301,7 +305,7 @@ async def select(*cases: Any, priority: bool = False) -> Any:
         await driver.pause()
         ready = _ready(choices)
     if ready:
-        return _commit(choices, ready, priority)
+        return _commit(choices, ready, priority, driver)
     number, value = await _publish(choices, driver, priority)
     return number, choices[number]._result(value)
 
@@ -437,4 +441,4 @@ def try_select(*cases: Any, priority: bool = False) -> Any:
         if case is not None:
             case._state.check()
     ready = _ready(choices)
-    return _commit(choices, ready, priority) if ready else None
+    return _commit(choices, ready, priority, None) if ready else None

@@ -94,7 +94,7 @@ def test_giving_up_after_a_commit_changes_nothing() -> None:
     waiter = ThreadWaiter("item")
     waiter.commit("value")
     waiter.give_up(TimeoutError())
-    assert (waiter.state, waiter.value, waiter.error) == (COMMITTED, "value", None)
+    assert (waiter.state, waiter.item, waiter.error) == (COMMITTED, "value", None)
     assert waiter.woken.acquire(timeout=0)
 
 

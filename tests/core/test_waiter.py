@@ -25,7 +25,6 @@ class Parked(Waiter):
         self.queue = None
         self.entries = None
         self.state = PARKED
-        self.value = None
         self.commits = list[Any]()
 
     def commit(self, value: Any) -> None:

@@ -85,7 +85,6 @@ class AsyncioDriver(Driver):
         waiter.item = item
         waiter.entries = None
         waiter.state = PARKED
-        waiter.value = None
         waiter.driver = self
         waiter.callback = None
         waiter.cancels = None
@@ -180,14 +179,13 @@ class AsyncioDriver(Driver):
 class AsyncioWaiter(Waiter):
     """A parked operation, in the shape of a future."""
 
-    __slots__ = ("_asyncio_future_blocking", "callback", "cancels", "context", "driver", "message")
+    __slots__ = ("_asyncio_future_blocking", "callback", "cancels", "context", "driver")
 
     _asyncio_future_blocking: bool
     driver: AsyncioDriver
     callback: Any  # the task's own wake-up, once the task has been suspended
     context: Context  # to run it in
     cancels: list[tuple[Any, int]] | None  # that came after the commit
-    message: Any  # of the one that came before
 
     @property
     def task(self) -> asyncio.Task[Any]:
@@ -197,7 +195,7 @@ class AsyncioWaiter(Waiter):
 
     def commit(self, value: Any) -> None:
         self.state = COMMITTED
-        self.value = value
+        self.item = value
         if self.callback is not None:
             driver = self.driver
             driver.ready.append(self)
@@ -212,11 +210,11 @@ class AsyncioWaiter(Waiter):
             if self.state == PARKED:  # the coroutine is closed, not cancelled
                 self.withdraw()
                 self.state = CANCELLED
-                self.message = None
+                self.item = None
             raise
         if self.cancels is not None:
             self.driver.defer(self.task, self.cancels)
-        return self.value
+        return self.item
 
     # What a task asks of a future.
 
@@ -233,13 +231,13 @@ class AsyncioWaiter(Waiter):
         if self.state == CANCELLED:
             self.callback = None  # it knows the task, which may keep the exception, whose traceback keeps this
             raise self._cancelled_error()
-        return self.value
+        return self.item
 
     def cancel(self, msg: Any = None) -> bool:
         if self.state == PARKED:
             self.withdraw()
             self.state = CANCELLED
-            self.message = msg
+            self.item = msg
             if self.callback is not None:
                 self.driver.wake(self)
             return True
@@ -264,7 +262,7 @@ class AsyncioWaiter(Waiter):
         return None
 
     def _cancelled_error(self) -> asyncio.CancelledError:
-        return asyncio.CancelledError() if self.message is None else asyncio.CancelledError(self.message)
+        return asyncio.CancelledError() if self.item is None else asyncio.CancelledError(self.item)
 
 
 def driver_of(loop: asyncio.AbstractEventLoop) -> AsyncioDriver:

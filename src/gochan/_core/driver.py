@@ -38,6 +38,7 @@ import sys
 import threading
 from collections.abc import Callable, Sized
 from contextvars import ContextVar
+from random import random
 from threading import get_ident
 from types import FunctionType
 from typing import Any, Final, NoReturn, TypeVar
@@ -81,7 +82,7 @@ here: Final = _here.get
 class Driver:
     """How operations wait in one event loop."""
 
-    __slots__ = ("__weakref__", "bridge", "budget", "goroutines", "hog", "home", "ident", "running", "streak")
+    __slots__ = ("__weakref__", "bridge", "budget", "goroutines", "hog", "home", "ident", "random", "running", "streak")
 
     backend = "none"
 
@@ -92,6 +93,7 @@ class Driver:
         self.budget = QUANTUM
         self.hog = 0
         self.streak = 0
+        self.random: Callable[[], float] = random  # which of the ready cases wins
         self.goroutines = 1  # the number last given out; 1 is main
         self.bridge: Any = None  # the way in from plain threads, once somebody needs it
 

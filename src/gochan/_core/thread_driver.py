@@ -38,7 +38,6 @@ class ThreadWaiter(Waiter):
         self.queue = None
         self.entries = None
         self.state = PARKED
-        self.value = None
         self.error: BaseException | None = None
         self.woken = Lock()
         self.woken.acquire()
@@ -46,7 +45,7 @@ class ThreadWaiter(Waiter):
     def commit(self, value: Any) -> None:
         # The lock comes last: the thread reads what was written before it.
         self.state = COMMITTED
-        self.value = value
+        self.item = value
         self.woken.release()
 
     def give_up(self, error: BaseException | None = None) -> None:
@@ -107,7 +106,7 @@ class Bridge:
                 self.waiting.discard(waiter)
         if waiter.error is not None:
             raise waiter.error
-        return waiter.value
+        return waiter.item
 
     def _sleep(self, waiter: ThreadWaiter, seconds: float) -> bool:
         """Until the waiter is woken, or the time has passed."""

@@ -62,7 +62,6 @@ class TrioDriver(Driver):
         waiter.queue = None
         waiter.entries = None
         waiter.state = PARKED
-        waiter.value = None
         waiter.task = trio.lowlevel.current_task()
         if queue is not None:
             queue.append(waiter)
@@ -91,7 +90,7 @@ class TrioWaiter(Waiter):
     @uninterruptible
     def commit(self, value: Any) -> None:
         self.state = COMMITTED
-        self.value = value
+        self.item = value
         trio.lowlevel.reschedule(self.task)
 
     def abort(self, _raise_cancel: Any) -> Abort:
@@ -107,7 +106,7 @@ class TrioWaiter(Waiter):
                 self.withdraw()
                 self.state = CANCELLED
             raise
-        return self.value
+        return self.item
 
 
 protect_with(trio.lowlevel.enable_ki_protection)

@@ -36,10 +36,9 @@ CANCELLED: Final = 2
 class Waiter(Entry):
     """A parked operation; each driver makes its own, and says how it suspends and resumes its task."""
 
-    __slots__ = ("entries", "state", "value")
+    __slots__ = ("entries", "state")
 
     state: int
-    value: Any
     entries: list[SelectEntry] | None  # of a select, while it is parked
 
     def publish(self, cases: list[SelectEntry]) -> None:

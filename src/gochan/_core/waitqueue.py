@@ -32,7 +32,7 @@ class Entry:
     queue: WaitQueue | None
     previous: Entry | None
     next: Entry | None
-    item: Any  # what a waiting sender brings
+    item: Any  # what a waiting sender brings; then what the operation gave, or the message of its cancellation
 
     def commit(self, value: Any) -> None:
         """Complete the operation with ``value``; the committer has taken this entry out of its queue."""
