@@ -31,6 +31,7 @@ from typing import Any, Literal, TypeVar, cast, overload
 from ._case import Case, Nothing, Selectable
 from ._channel import Channel
 from ._channel_cases import ReceiveCase, ReceiveOkCase, SendCase
+from ._channel_state import CLOSED
 from ._channel_views import ReceiveChannel, SendChannel
 from ._core.driver import NOWHERE, Driver, current_driver, here, threads, uninterruptible
 from ._core.waiter import SelectEntry, Waiter
@@ -105,16 +106,6 @@ def _case_of(number: int, selectable: Any) -> Any:
 
 def _ready(choices: Sequence[Any]) -> list[int]:
     return [number for number, case in enumerate(choices) if case is not None and case._ready()]
-
-
-def _commit(choices: Sequence[Any], ready: list[int], priority: bool, driver: Driver | None) -> tuple[int, Any]:
-    if priority or len(ready) == 1:
-        number = ready[0]
-    else:
-        driver = driver or current_driver() or NOWHERE
-        number = ready[int(driver.random() * len(ready))]  # S4
-    case = choices[number]
-    return number, case._result(case._take())
 
 
 def _publish(choices: Sequence[Any], driver: Driver, priority: bool) -> Waiter:
@@ -305,7 +296,12 @@ async def select(*cases: Any, priority: bool = False) -> Any:
         await driver.pause()
         ready = _ready(choices)
     if ready:
-        return _commit(choices, ready, priority, driver)
+        number = ready[0] if priority or len(ready) == 1 else ready[int(driver.random() * len(ready))]  # S4
+        case = choices[number]
+        if type(case) is not Channel:
+            return number, case._result(case._take())
+        value = case._state.take()
+        return number, case._result(value) if value is CLOSED else value
     number, value = await _publish(choices, driver, priority)
     return number, choices[number]._result(value)
 
@@ -441,4 +437,10 @@ def try_select(*cases: Any, priority: bool = False) -> Any:
         if case is not None:
             case._state.check()
     ready = _ready(choices)
-    return _commit(choices, ready, priority, None) if ready else None
+    if not ready:
+        return None
+    number = ready[0]
+    if not priority and len(ready) > 1:
+        number = ready[int((current_driver() or NOWHERE).random() * len(ready))]
+    case = choices[number]
+    return number, case._result(case._take())
