@@ -23,7 +23,7 @@ CROWD = 10_000
 
 @pytest.mark.parametrize("row", ["idle-channel", "parked-goroutine", "parked-task"])
 def test_goals(row: str) -> None:
-    """An idle channel takes less than 500 bytes, a parked goroutine at most 1,600, parking less than 1,000 of a task."""
+    """An idle channel takes less than 500 bytes, a parked goroutine at most 1,600, parking below 1,000."""
     # In a process of its own: asyncio's and anyio's tables of tasks weigh what earlier tests made of them.
     paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
     command = [sys.executable, "-m", "benchmarks.ratios", "--json", row]
