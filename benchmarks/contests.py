@@ -59,6 +59,15 @@ CONTESTS = (
         "faster",
     ),
     Contest(
+        "trio-bare",
+        "trio: hand-off vs a bare reschedule()",
+        "trio",
+        w.channel(0, on_trio=True),
+        w.trio_bare(),
+        None,
+        "dearer",
+    ),
+    Contest(
         "trio-cap100",
         "trio: capacity 100 vs memory channel(100)",
         "trio",

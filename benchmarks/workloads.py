@@ -112,6 +112,31 @@ def trio_channel(size: int) -> Workload:
     return workload
 
 
+def trio_bare() -> Workload:
+    """A hand-off of nothing but trio's own `wait_task_rescheduled` and `reschedule`: what no channel can go below."""
+
+    async def workload(n: int) -> float:
+        waiting: list[trio.lowlevel.Task] = []
+
+        def abort(_raise: object) -> trio.lowlevel.Abort:
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        async def meet() -> None:
+            if waiting:
+                trio.lowlevel.reschedule(waiting.pop())
+            else:
+                waiting.append(trio.lowlevel.current_task())
+                await trio.lowlevel.wait_task_rescheduled(abort)
+
+        async def side() -> None:
+            for _ in range(n):
+                await meet()
+
+        return await _trio_duel(side, side)
+
+    return workload
+
+
 # ---- select ----
 
 
