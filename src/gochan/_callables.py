@@ -42,7 +42,9 @@ def refuse_plain(fn: Any, asker: str) -> None:
 
 def coroutine_of(fn: Any, args: tuple[Any, ...], asker: str) -> Coroutine[Any, Any, Any]:
     """Call an async function; a plain one is refused before it runs."""
-    refuse_plain(fn, asker)
+    code = getattr(fn, "__code__", None)
+    if code is None or not code.co_flags & _CO_COROUTINE:
+        refuse_plain(fn, asker)
     coroutine: Any = fn(*args)
     if type(coroutine) is CoroutineType or isinstance(coroutine, Coroutine):
         return coroutine  # pyright: ignore[reportUnknownVariableType]  # what it yields is its own affair

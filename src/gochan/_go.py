@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from sys import _getframe
 from typing import Any, TypeVar
 
 import anyio
@@ -38,7 +39,7 @@ def go(fn: Callable[[Unpack[Args]], Coroutine[Any, Any, T]], *args: *Args, name:
             "go() outside a group: start the program with gochan.run(main), or open 'async with gochan.Group():' "
             "around the code that starts goroutines"
         )
-    return group.go(fn, *args, name=name)
+    return group._go(fn, args, name, _getframe(1))
 
 
 async def sleep(seconds: float) -> None:

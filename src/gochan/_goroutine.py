@@ -9,7 +9,8 @@ Invariants
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Generic, Literal, Protocol, TypeVar, final
+from types import CodeType
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast, final
 
 from ._case import Case
 from ._core.driver import Driver
@@ -39,6 +40,7 @@ class Goroutine(Generic[T_co]):
     __slots__ = (
         "__weakref__",
         "_group",
+        "_made",
         "_outcome",
         "_signal",
         "_state",
@@ -52,14 +54,15 @@ class Goroutine(Generic[T_co]):
     name: str
     """The name it was given, or its function's."""
 
-    def __init__(self, group: Owner, number: int, name: str) -> None:
-        self.id = number
-        self.name = name
-        self._group: Owner | None = group
-        self._task: Any = None  # what its group cancels it by
-        self._state: Literal["waiting", "running", "done", "failed", "cancelled"] = "waiting"
-        self._outcome: Any = None  # H2
-        self._signal: Signal | None = None
+    # Where it was made: the function that called ``go``, the place in it, and the number of the goroutine; 0 is none.
+    _made: tuple[CodeType, int, int]
+
+    # Filled in by its group: before 3.12 a call of __init__ costs as much as all of these.
+    _group: Owner | None
+    _task: Any  # what its group cancels it by
+    _state: Literal["waiting", "running", "done", "failed", "cancelled"]
+    _outcome: Any  # H2
+    _signal: Signal | None
 
     @property
     def done(self) -> Signal:
@@ -109,6 +112,21 @@ class Goroutine(Generic[T_co]):
     def __repr__(self) -> str:
         return f"<Goroutine {self.id} {self.name!r} {self._state}>"
 
+    @property
+    def _code(self) -> CodeType:
+        return self._made[0]
+
+    @property
+    def _parent(self) -> int:
+        return self._made[2]
+
+    @property
+    def _line(self) -> int:
+        """The line in which it was made; noting the instruction alone is cheaper."""
+        code, instruction, _ = self._made
+        lines = (line for start, end, line in code.co_lines() if start <= instruction < end and line)
+        return next(lines, code.co_firstlineno)
+
     def _result(self) -> T_co:
         if self._state == "cancelled":
             raise Cancelled(f"goroutine {self.id} {self.name!r} was cancelled") from self._outcome
@@ -152,6 +170,18 @@ class TaskGoroutine(Goroutine[T_co]):
             else:
                 self._end("failed", (error, error.__traceback__))
         group._ended(error)
+
+
+def number_of(task: Any) -> int:
+    """The number of the goroutine that this task of asyncio or trio is; 0 if it is none."""
+    if task is None:
+        return 0
+    if isinstance(task, asyncio.Task):
+        callbacks = getattr(cast("Any", task), "_callbacks", None) or ()
+        return next((callback.id for callback, _ in callbacks if isinstance(callback, TaskGoroutine)), 0)
+    frame = getattr(task.coro, "cr_frame", None)
+    goroutine = None if frame is None else frame.f_locals.get("goroutine")
+    return goroutine.id if isinstance(goroutine, Goroutine) else 0
 
 
 class _ResultCase(Case[T_co]):

@@ -22,65 +22,26 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
+from sys import _getframe
 from threading import get_ident
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Literal, Self, TypeVar, cast, final
+from weakref import ref
 
 import anyio
 from typing_extensions import TypeVarTuple, Unpack
 
 from ._callables import coroutine_of, refuse_plain
 from ._core.asyncio_driver import AsyncioDriver
-from ._core.driver import NOWHERE, Driver, LoopBound, current_driver, here
+from ._core.driver import NOWHERE, Driver, current_driver, here, nothing
 from ._core.scopes import adopt, cancel_until_gone, native
-from ._core.waitqueue import Entry, WaitQueue
-from ._goroutine import Goroutine, TaskGoroutine
+from ._goroutine import Goroutine, TaskGoroutine, number_of
+from ._group_state import STOPPED, GroupState, Pending
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
 current: ContextVar[Group | None] = ContextVar("gochan_group", default=None)
-
-
-class _Pending(Entry):
-    """A ``go`` above the limit: committed, it starts."""
-
-    __slots__ = ("context", "coroutine", "goroutine", "group")
-
-    def __init__(
-        self, group: Group, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any], context: Context
-    ) -> None:
-        self.group = group
-        self.goroutine = goroutine
-        self.coroutine = coroutine
-        self.context = context
-        self.queue = None
-
-    def commit(self, value: Any) -> None:
-        if value is None:
-            self.group._start(self.goroutine, self.coroutine, self.context)
-        else:
-            self.group._refuse(self.goroutine, self.coroutine)
-
-
-_STOPPED = object()
-
-
-class _GroupState(LoopBound):
-    """Who waits for a place, and the host that waits for the end."""
-
-    __slots__ = ("host", "places")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.places = WaitQueue()
-        self.host = WaitQueue()
-
-    def forget_waiters(self) -> None:
-        self.places, self.host = WaitQueue(), WaitQueue()
-
-    def __repr__(self) -> str:
-        return "<Group>"
 
 
 @final
@@ -122,7 +83,7 @@ class Group:
         self._cause: BaseException | None = None
         self._errors: list[BaseException] = []
         self._active = 0
-        self._queues = _GroupState()
+        self._queues = GroupState()
         self._scope: Any = None
         self._nursery: Any = None
         self._nursery_manager: Any = None
@@ -226,20 +187,7 @@ class Group:
 
         Go: ``g.Go(f)``, which waits at the limit; see ``go_when_free``.
         """
-        self._check_open()
-        coroutine = coroutine_of(fn, args, "Group.go()")
-        goroutine: Goroutine[T] = self._goroutine(fn, name)
-        if self._limit is not None:
-            if self._stopped:
-                self._refuse(goroutine, coroutine)
-                return goroutine
-            if self._active >= self._limit or self._queues.places:
-                goroutine._task = entry = _Pending(self, goroutine, coroutine, copy_context())
-                self._queues.places.append(entry)
-                return goroutine
-        self._active += 1
-        self._start(goroutine, coroutine, None)
-        return goroutine
+        return self._go(fn, args, name, _getframe(1))
 
     def try_go(
         self,
@@ -254,7 +202,7 @@ class Group:
         self._check_open()
         if self._limit is not None and (self._active >= self._limit or self._queues.places or self._stopped):
             return None
-        return self.go(fn, *args, name=name)
+        return self._go(fn, args, name, _getframe(1))
 
     async def go_when_free(
         self,
@@ -288,7 +236,7 @@ class Group:
             if reserved:
                 self._leave()
             raise
-        goroutine: Goroutine[T] = self._goroutine(fn, name)
+        goroutine: Goroutine[T] = self._goroutine(fn, name, _getframe(1))
         if self._stopped:
             if reserved:
                 self._leave()
@@ -335,16 +283,48 @@ class Group:
                 "anyio.from_thread.run_sync"
             )
 
-    def _goroutine(self, fn: Any, name: str | None) -> Goroutine[Any]:
+    def _goroutine(self, fn: Any, name: str | None, caller: FrameType) -> Goroutine[Any]:
         driver = self._driver
         driver.goroutines += 1
-        label: str = name or getattr(fn, "__qualname__", None) or repr(fn)
-        goroutine: Goroutine[Any]
-        if self._nursery is None:
-            goroutine = TaskGoroutine(self, driver.goroutines, label)
-        else:
-            goroutine = Goroutine(self, driver.goroutines, label)
+        goroutine: Goroutine[Any] = TaskGoroutine() if self._nursery is None else Goroutine()
+        goroutine.id = driver.goroutines
+        goroutine.name = name or getattr(fn, "__qualname__", None) or repr(fn)
+        goroutine._group = self
+        goroutine._task = goroutine._outcome = goroutine._signal = None
+        goroutine._state = "waiting"
+        # What is the same for all that one goroutine starts in one place is looked up and kept once.
+        code, instruction, task, made = caller.f_code, caller.f_lasti, driver.task(), driver.made
+        if made is None or made[0] is not code or made[1] != instruction or driver.creator() is not task:
+            driver.creator = nothing if task is None else ref(task)
+            driver.made = made = (code, instruction, self._number_of(task))
+        goroutine._made = made
         return goroutine
+
+    def _go(
+        self, fn: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...], name: str | None, caller: FrameType
+    ) -> Goroutine[T]:
+        driver = self._driver
+        if self._state != "open" or here() is not driver.home or driver.ident != get_ident():
+            self._check_open()
+        coroutine = coroutine_of(fn, args, "Group.go()")
+        goroutine: Goroutine[T] = self._goroutine(fn, name, caller)
+        if self._limit is not None:
+            if self._stopped:
+                self._refuse(goroutine, coroutine)
+                return goroutine
+            if self._active >= self._limit or self._queues.places:
+                goroutine._task = entry = Pending(self, goroutine, coroutine, copy_context())
+                self._queues.places.append(entry)
+                return goroutine
+        self._active += 1
+        self._start(goroutine, coroutine, None)
+        return goroutine
+
+    def _number_of(self, task: object) -> int:
+        outermost = self
+        while outermost._parent is not None:
+            outermost = outermost._parent
+        return 1 if id(task) == outermost._host else number_of(task)
 
     def _start(self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any], context: Context | None) -> None:
         goroutine._state = "running"
@@ -404,7 +384,7 @@ class Group:
         self._check_here("cancel a goroutine of")
         goroutine._cancelling(cause)
         task = goroutine._task
-        if isinstance(task, _Pending):
+        if isinstance(task, Pending):
             self._queues.places.remove(task)
             self._refuse(goroutine, task.coroutine)
         elif self._nursery is None:
@@ -437,7 +417,7 @@ class Group:
         if self._stopped:
             return
         self._stopped = True
-        self._queues.places.drain(_STOPPED)
+        self._queues.places.drain(STOPPED)
         if self._state == "open":
             self._scope.cancel()
             for task in tuple(self._unadopted):

@@ -79,10 +79,27 @@ _here: ContextVar[object] = ContextVar("gochan_driver", default="no loop")
 here: Final = _here.get
 
 
+def nothing() -> object:
+    return None
+
+
 class Driver:
     """How operations wait in one event loop."""
 
-    __slots__ = ("__weakref__", "bridge", "budget", "goroutines", "hog", "home", "ident", "random", "running", "streak")
+    __slots__ = (
+        "__weakref__",
+        "bridge",
+        "budget",
+        "creator",
+        "goroutines",
+        "hog",
+        "home",
+        "ident",
+        "made",
+        "random",
+        "running",
+        "streak",
+    )
 
     backend = "none"
 
@@ -95,6 +112,8 @@ class Driver:
         self.streak = 0
         self.random: Callable[[], float] = random  # which of the ready cases wins
         self.goroutines = 1  # the number last given out; 1 is main
+        self.creator: Callable[[], object] = nothing  # a weak reference to the task that called ``go`` last
+        self.made: tuple[Any, int, int] | None = None  # where it did, see Goroutine
         self.bridge: Any = None  # the way in from plain threads, once somebody needs it
 
     def alive(self) -> bool:
