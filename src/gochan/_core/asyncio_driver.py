@@ -49,7 +49,7 @@ _ATTRIBUTE: Final = "_gochan_driver"
 class AsyncioDriver(Driver):
     """The driver of one asyncio event loop."""
 
-    __slots__ = ("deferred", "ends", "lifetime", "loop", "ready", "scheduled")
+    __slots__ = ("deferred", "ends", "lifetime", "loop", "now", "ready", "scheduled")
 
     backend = "asyncio"
 
@@ -60,6 +60,8 @@ class AsyncioDriver(Driver):
         self.running = loop.is_running
         self.ready: deque[AsyncioWaiter] = deque()
         self.scheduled = False
+        self.clock = loop.time
+        self.now = 0.0  # while the run queue is drained: one reading of the clock does for all who park
         self.deferred: dict[asyncio.Task[Any], list[tuple[Any, int]]] = {}
         self.ends: list[Callable[[], None]] = []
         # An async generator that has begun is what every runner shuts down at the end, while the loop still lives.
@@ -89,6 +91,7 @@ class AsyncioDriver(Driver):
         waiter.callback = None
         waiter.cancels = None
         waiter._asyncio_future_blocking = True
+        waiter.since = self.now or self.stamp()
         # As WaitQueue.append does: a call less on the hottest path.
         waiter.queue = queue
         if queue is not None:
@@ -132,6 +135,7 @@ class AsyncioDriver(Driver):
         waiter: AsyncioWaiter | None = None
         left = SWITCHES
         until = perf_counter() + TURN
+        self.now = self.stamp()
         try:
             while ready:
                 waiter = ready.popleft()
@@ -143,6 +147,7 @@ class AsyncioDriver(Driver):
                 if not left & 3 and (not left or perf_counter() > until):
                     break
         finally:
+            self.now = 0.0
             waiter = None  # this frame lives on in the tracebacks of those whom it resumed
             if ready:
                 self.loop.call_soon(self.drain)

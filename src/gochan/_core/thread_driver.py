@@ -38,6 +38,7 @@ class ThreadWaiter(Waiter):
         self.queue = None
         self.entries = None
         self.state = PARKED
+        self.since = 0.0
         self.error: BaseException | None = None
         self.woken = Lock()
         self.woken.acquire()

@@ -62,6 +62,7 @@ class TrioDriver(Driver):
         waiter.queue = None
         waiter.entries = None
         waiter.state = PARKED
+        waiter.since = self.stamp()
         waiter.task = trio.lowlevel.current_task()
         if queue is not None:
             queue.append(waiter)

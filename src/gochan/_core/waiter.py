@@ -36,9 +36,10 @@ CANCELLED: Final = 2
 class Waiter(Entry):
     """A parked operation; each driver makes its own, and says how it suspends and resumes its task."""
 
-    __slots__ = ("entries", "state")
+    __slots__ = ("entries", "since", "state")
 
     state: int
+    since: float  # when it was parked, by the driver's clock
     entries: list[SelectEntry] | None  # of a select, while it is parked
 
     def publish(self, cases: list[SelectEntry]) -> None:
