@@ -33,7 +33,7 @@ def test_main_s_result_is_returned_and_goroutines_are_ended(backend: Backend) ->
         await anyio.wait_all_tasks_blocked()
         return number
 
-    assert run(main, 3, backend=backend) == 3
+    assert run(main, 3, backend=backend, leaks="ignore") == 3
     assert cleaned == [True]
 
 

@@ -31,6 +31,7 @@ class TrioDriver(Driver):
     def __init__(self) -> None:
         super().__init__()
         self.ident = get_ident()
+        self.clock = trio.lowlevel.current_clock().current_time
         self.token = trio.lowlevel.current_trio_token()
         self.ended = False
         self.ends: list[Callable[[], None]] = []

@@ -1,0 +1,1 @@
+"""Known concurrency bugs as small programs, each with a fixed twin: does the library find them, and only them?"""
