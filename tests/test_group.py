@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial, wraps
 from typing import Any
 
@@ -342,3 +342,40 @@ async def test_an_outer_cancellation_goes_through() -> None:
         with pytest.raises(Cancelled):
             await handle.result()
         await anyio.sleep(0)
+
+
+class Compiled(Coroutine[Any, Any, Any]):
+    """A coroutine that says nothing about itself, as some compiled ones."""
+
+    def __init__(self, inner: Coroutine[Any, Any, Any]) -> None:
+        self.inner = inner
+
+    def send(self, value: Any) -> Any:
+        return self.inner.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self.inner.throw(*error)
+
+    def close(self) -> None:
+        self.inner.close()
+
+    def __await__(self) -> Any:
+        return self.inner.__await__()
+
+
+@pytest.mark.asyncio_only
+async def test_a_compiled_coroutine_is_cancelled_too() -> None:
+    """A coroutine that cannot be asked whether it has started ends with its group like any other."""
+    ch = Channel[int]()
+
+    @wraps(ch.receive)
+    def start() -> Any:
+        return Compiled(ch.receive())
+
+    with anyio.fail_after(5):
+        async with Group() as group:
+            goroutine = group.go(start)
+            await anyio.sleep(0)
+            group.cancel()
+    assert ch.statistics().receivers_waiting == 0
+    assert goroutine.done.is_set()

@@ -106,11 +106,11 @@ def test_ground_floor_does_not_know_who_watches_it() -> None:
 
 
 def test_trio_is_optional() -> None:
-    drivers = {"trio", "gochan._core.trio_driver"}
+    drivers = {"trio", "gochan._core.trio_driver", "gochan.testing._trio_world"}
     wrong = [
         where(path, line, name)
         for path in FILES
-        if module_name(path) != "gochan._core.trio_driver"
+        if module_name(path) not in drivers
         for line, name in imports_at_import_time(path)
         if any(within(name, driver) for driver in drivers)
     ]

@@ -29,6 +29,14 @@ from ._select import receive_ok as receive_ok
 from ._select import select as select
 from ._select import send as send
 from ._select import try_select as try_select
+from .diagnostics import Deadlock as Deadlock
+from .diagnostics import GoroutineInfo as GoroutineInfo
+from .diagnostics import LeakError as LeakError
+from .diagnostics import LeakWarning as LeakWarning
+from .diagnostics import dump as dump
+from .diagnostics import find_leaks as find_leaks
+from .diagnostics import goroutines as goroutines
+from .diagnostics import no_leaks as no_leaks
 
 __all__ = [
     "BlockingChannel",
@@ -39,14 +47,22 @@ __all__ = [
     "ChannelStatistics",
     "ContextError",
     "DeadlineExceeded",
+    "Deadlock",
     "Event",
     "Goroutine",
+    "GoroutineInfo",
     "Group",
+    "LeakError",
+    "LeakWarning",
     "ReceiveChannel",
     "Selectable",
     "SendChannel",
     "Signal",
+    "dump",
+    "find_leaks",
     "go",
+    "goroutines",
+    "no_leaks",
     "receive",
     "receive_ok",
     "run",

@@ -8,9 +8,7 @@ from typing import Literal
 
 from gochan import Event, Group, sleep
 from gochan.diagnostics import Deadlock, find_leaks
-from gochan.testing import run, wait_idle
-from gochan.testing._explore import explore
-from gochan.testing._report import ScheduleFailure
+from gochan.testing import ScheduleFailure, explore, run, wait_idle
 
 from .bug import Bug, Program
 

@@ -281,6 +281,7 @@ async def grpc_3017(fixed: bool) -> None:
         mutex.unlock()
         await sleep(0)
         await mutex.lock()  # the same address again: the removal is called off
+        await sleep(0)
         if armed:
             armed = False
         else:

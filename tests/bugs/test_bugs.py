@@ -57,25 +57,19 @@ def test_leaks_are_found_whatever_the_order(bug: Bug, seed: int | None, backend:
     assert leaked(bug.program, backend, seed) == bug.stuck
 
 
-@plain
-async def test_leaks_are_found_in_an_ordinary_loop(bug: Bug) -> None:
-    """The same on every loop there is, in real time."""
-    names: list[str] = []
-    looked = gochan.Event()
-
-    async def look() -> None:
-        for _ in range(50):
-            await anyio.sleep(0)
-        names.extend(info.name for info in find_leaks())
-        looked.set()
-        group.cancel()
-
-    with anyio.fail_after(10):
+async def test_leaks_are_found_in_an_ordinary_loop() -> None:
+    """On every loop there is, in real time, all of them at once: exactly those that are stuck."""
+    # Where main is stuck itself, its goroutine would be one of many here.
+    bugs = [bug for bug in PLAIN if bug.name != "SelectNoCasesMain"]
+    with anyio.fail_after(30):
         async with gochan.Group() as group:
-            group.go(look)
-            await bug.program()
-            await looked.wait()
-    assert tuple(sorted(names)) == bug.stuck
+            for bug in bugs:
+                group.go(bug.program)
+            for _ in range(100):
+                await anyio.sleep(0)
+            names = Counter(info.name for info in find_leaks())
+            group.cancel()
+    assert names == Counter(name for bug in bugs for name in bug.stuck)
 
 
 @backends
@@ -130,7 +124,7 @@ def test_the_table_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert "replayed 40 of 40 times" in printed
     wrong = replace(BUGS[0], twin=BUGS[0].program)
     monkeypatch.setattr(table, "BUGS", [wrong])
-    monkeypatch.setattr(sys, "argv", ["tests.bugs"])
+    monkeypatch.setattr(sys, "argv", ["tests.bugs", wrong.name])
     assert table.main() == 1
     assert "FALSE ALARMS" in capsys.readouterr().out
 

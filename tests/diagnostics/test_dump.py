@@ -13,6 +13,7 @@ import pytest
 from tests.diagnostics.looking import info, standing, turns
 
 import gochan
+import gochan.testing
 from gochan.diagnostics import CreatedBy, Frame, GoroutineInfo, dump, goroutines
 from gochan.diagnostics import _leaks as leaks_module
 from gochan.diagnostics._dump import text_of
@@ -209,7 +210,7 @@ async def test_dump_of_a_program_follows_the_grammar() -> None:
 def test_dump_of_main(backend: Any) -> None:
     """main is goroutine 1, comes first, and has neither labels nor a maker."""
     if backend == "trio":
-        pytest.importorskip("trio")
+        pytest.importorskip("trio", reason="trio is missing: pip install trio")
 
     async def main() -> str:
         gochan.go(anyio.sleep_forever, name="sleeper")
@@ -223,6 +224,30 @@ def test_dump_of_main(backend: Any) -> None:
     assert second.header.string == "goroutine 2 [sleep] {name: sleeper}:"
     assert second.created is not None
     assert second.created[1] == "1"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_minutes_are_those_of_the_loop(backend: Any) -> None:
+    """Under virtual time five minutes pass at once, and show."""
+    if backend == "trio":
+        pytest.importorskip("trio", reason="trio is missing: pip install trio")
+
+    async def main() -> str:
+        jobs = gochan.Channel[int](name="jobs")
+        gochan.go(jobs.receive, name="worker")
+        sleeper = gochan.go(gochan.sleep, 1000, name="sleeper")
+        await gochan.sleep(301)
+        text = dump()
+        jobs.send_nowait(1)
+        sleeper.cancel()
+        return text
+
+    headers = [found.header.string for found in parse(gochan.testing.run(main, backend=backend))]
+    assert headers == [
+        "goroutine 1 [running]:",
+        "goroutine 2 [chan receive, 5 minutes] {chan: jobs, name: worker}:",
+        "goroutine 3 [sleep, 5 minutes] {name: sleeper}:",
+    ]
 
 
 async def test_waiting_for_a_goroutine_names_its_number() -> None:
@@ -247,6 +272,19 @@ async def test_leaked_ones_are_marked_only_when_asked(monkeypatch: pytest.Monkey
         marked = {int(found.header["id"]): bool(found.header["leaked"]) for found in parse(dump(leaks=True))}
         assert marked[stuck.id]
         assert not marked[sleeper.id]
+
+
+async def test_leaks_are_those_that_find_leaks_finds() -> None:
+    """Of two goroutines on channels, the one whose channel nobody else has is leaked."""
+    held = gochan.Channel[int]()
+
+    async def forgotten() -> None:
+        await gochan.Channel[int]().receive()
+
+    async with standing(forgotten, held.receive) as (lost, live):
+        marked = {int(found.header["id"]): bool(found.header["leaked"]) for found in parse(dump(leaks=True))}
+        assert marked[lost.id]
+        assert not marked[live.id]
 
 
 def test_outside_of_any_loop() -> None:

@@ -56,7 +56,7 @@ def test_main_is_one_and_first(backend: Any) -> None:
         return goroutines()
 
     if backend == "trio":
-        pytest.importorskip("trio")
+        pytest.importorskip("trio", reason="trio is missing: pip install trio")
     infos = gochan.run(main, backend=backend, leaks="ignore")
     assert [one.id for one in infos] == [1, 2, 3, 4]
     assert [one.name for one in infos] == ["main", "a", "b", "worker"]
@@ -70,7 +70,7 @@ def test_main_is_one_and_first(backend: Any) -> None:
 def test_main_that_waits_is_shown_like_any_other(backend: Any) -> None:
     """A goroutine sees main wait, for a channel or at the end of its program."""
     if backend == "trio":
-        pytest.importorskip("trio")
+        pytest.importorskip("trio", reason="trio is missing: pip install trio")
     jobs = gochan.Channel[int](name="jobs")
 
     async def look() -> GoroutineInfo:
@@ -197,7 +197,7 @@ def test_main_at_its_end_stands_in_its_group(backend: Any) -> None:
         await turns()
 
     if backend == "trio":
-        pytest.importorskip("trio")
+        pytest.importorskip("trio", reason="trio is missing: pip install trio")
     gochan.run(main, backend=backend, leaks="ignore")
     assert (infos[0].id, infos[0].state) == (1, "goroutine wait")
     assert [frame.function for frame in infos[0].stack] == ["gochan._group.Group.__aexit__"]
@@ -370,6 +370,24 @@ def test_loops_of_two_threads_are_apart() -> None:
     for thread in threads:
         thread.join(30)
     assert sorted(names) == [["main", "a"], ["main", "b"]]
+
+
+def test_main_of_uvloop() -> None:
+    """On uvloop, too, main is what the runner waits for, whatever its name."""
+    pytest.importorskip("uvloop", reason="uvloop is missing: pip install uvloop")
+
+    async def main() -> list[GoroutineInfo]:
+        task = asyncio.current_task()
+        assert task is not None
+        task.set_name("zzz")
+        other = asyncio.create_task(asyncio.sleep(60), name="Task-0")
+        await turns()
+        infos = goroutines()
+        other.cancel()
+        return infos
+
+    infos = gochan.run(main, backend_options={"use_uvloop": True}, leaks="ignore")
+    assert [(one.id, one.state) for one in infos] == [(1, "running"), (2, "sleep")]
 
 
 def test_asyncio_without_gochan() -> None:

@@ -170,6 +170,17 @@ async def test_accepting_and_reading_are_io_wait() -> None:
 
 
 @pytest.mark.asyncio_only
+async def test_socket_of_the_loop_is_io_wait(connection: tuple[socket.socket, socket.socket]) -> None:
+    """The loop's own socket methods are "IO wait", also uvloop's, which are compiled."""
+    ours, _ = connection
+
+    async def wait() -> None:
+        await asyncio.get_running_loop().sock_recv(ours, 1)
+
+    assert (await seen(wait)).state == "IO wait"
+
+
+@pytest.mark.asyncio_only
 async def test_streams_of_asyncio_are_io_wait() -> None:
     """A reader of asyncio's streams that has nothing to read is in "IO wait"."""
     reader = asyncio.StreamReader()

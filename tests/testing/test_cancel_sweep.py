@@ -12,7 +12,7 @@ import pytest
 
 import gochan
 from gochan import Channel, select, send
-from gochan.testing._cancel_sweep import CancelOutcome, CancelPoint, CancelSweepFailure, SweepReport, cancel_sweep
+from gochan.testing import CancelOutcome, CancelPoint, CancelSweepFailure, SweepReport, cancel_sweep
 
 Backend = Literal["asyncio", "trio"]
 

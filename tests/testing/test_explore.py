@@ -15,7 +15,7 @@ from tests.testing import programs
 from tests.testing.programs import abba, endless, left_behind, lost_update, pipeline, same_time, starved
 
 from gochan import Group, sleep
-from gochan._deadlock import Deadlock
+from gochan.diagnostics import Deadlock
 from gochan.testing import Report, ScheduleFailure, explore, replay, run
 
 Program = Callable[..., Coroutine[Any, Any, Any]]
@@ -178,6 +178,13 @@ def test_the_failure_is_shrunk(backend: Backend) -> None:
     found = failure(starved, 3, backend=backend)
     assert re.search(r"shrunk from \d\d unforced choices to 1\n", str(found))
     assert found.table.count("\n!") <= 1
+
+
+@both_backends
+def test_the_table_of_a_deadlock_ends_where_everybody_waits(backend: Backend) -> None:
+    """Not after the clean-up."""
+    found = failure(abba, backend=backend)
+    assert found.table.splitlines()[-1].endswith("(chan send)")
 
 
 @both_backends

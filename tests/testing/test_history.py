@@ -7,7 +7,8 @@ import pytest
 
 import gochan
 from gochan import Channel, ChannelClosed, Event, receive_ok, send
-from gochan.testing._history import UNKNOWN, History, Operation
+from gochan.testing import History
+from gochan.testing._history import UNKNOWN, Operation
 
 
 def seen(operation: Operation) -> tuple[object, ...]:

@@ -59,6 +59,7 @@ def test_the_base_decides_nothing() -> None:
     schedule.running("1 main", None)
     schedule.outside("a thread")
     schedule.moved(1.0)
+    schedule.ending()
     assert schedule.stop is None
     with pytest.raises(NotImplementedError):
         schedule.choose("task", ["a", "b"])

@@ -157,6 +157,17 @@ def test_who_has_waited_is_not_preempted() -> None:
     assert run.points[0].width == 2
 
 
+def test_choices_among_very_many_are_remembered_in_little_room() -> None:
+    """And still compared as a whole."""
+    many = [f"{number} task" for number in range(5000)]
+    first, second, third = Run(Listed()), Run(Listed()), Run(Listed())
+    first.choose("task", many)
+    second.choose("task", many)
+    third.choose("task", [*many[:-1], "5000 other"])
+    assert first.points == second.points != third.points
+    assert len(first.points[0].options) < 100
+
+
 @given(seed=st.integers(0, 1000))
 def test_the_answers_are_the_run(seed: int) -> None:
     """T1: what a random run answered gives the same run, whatever drew it."""

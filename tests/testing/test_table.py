@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from typing import Any
 
@@ -61,6 +62,16 @@ def test_other_choices_stand_where_they_were_made() -> None:
     assert "case" not in lines[1]
 
 
+def test_choices_among_very_many_are_not_all_named() -> None:
+    """A select of two hundred cases."""
+
+    def chooser() -> Generator[Any, Any, None]:
+        yield [f"case {number}" for number in range(200)]
+
+    assert re.search(r"case 3 of 0, 1, .*, \d\d …$", shown(lambda: [chooser()], [3])[1])
+    assert re.search(r"case at 150 of 0, 1, .*, \d\d …$", shown(lambda: [chooser()], [150])[1])
+
+
 def test_a_long_table_keeps_its_two_ends() -> None:
     """The failure is at the end, the set-up at the beginning."""
 
@@ -74,6 +85,23 @@ def test_a_long_table_keeps_its_two_ends() -> None:
     assert sum("more steps" in line for line in lines) == 1
     assert "346 more steps" in lines[9]
     assert lines[-1].startswith("   402")
+
+
+def test_of_a_very_long_run_only_the_ends_are_looked_at() -> None:
+    """When its length is known, because it has been run before."""
+
+    def turns() -> Task:
+        for _ in range(5000):
+            yield lambda: True
+            yield
+
+    run = WatchedRun(Listed(), length=10_001)
+    play(lambda: [turns()], run)
+    assert len(run.rows) < 500
+    lines = table(run).splitlines()
+    assert lines[9].strip() == "… 9945 more steps …"
+    assert lines[10].startswith("  9954")
+    assert lines[-1].startswith("  10001")
 
 
 def test_a_loop_is_one_line() -> None:

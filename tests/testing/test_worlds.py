@@ -303,6 +303,26 @@ def test_a_shielded_task_that_is_cancelled_lets_time_pass(backend: Any) -> None:
         assert testing.run(main, backend=backend, seed=seed) == 7200
 
 
+def test_every_delivery_has_its_round_before_time_moves(backend: Any) -> None:
+    """Of two groups, one in the other, that are cancelled at once."""
+
+    async def main() -> float:
+        async def nested() -> None:
+            async with gochan.Group() as group:
+                group.go(gochan.Channel[int]().receive)
+
+        with anyio.fail_after(1):
+            async with gochan.Group() as outer:
+                outer.go(nested)
+                outer.cancel()
+        return anyio.current_time()
+
+    for seed in (None, *range(10)):
+        assert testing.run(main, backend=backend, seed=seed) == 0
+    assert execute(main, (), backend, Always("task", 0)) == 0
+    assert execute(main, (), backend, Always("task", -1)) == 0
+
+
 def test_wait_all_tasks_blocked_works(backend: Any) -> None:
     """anyio's own idea of idle."""
 

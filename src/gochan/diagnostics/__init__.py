@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from gochan._deadlock import Deadlock as Deadlock
-
 from ._dump import dump as dump
+from ._errors import Deadlock as Deadlock
 from ._errors import LeakError as LeakError
 from ._errors import LeakWarning as LeakWarning
 from ._goroutines import GoroutineInfo as GoroutineInfo

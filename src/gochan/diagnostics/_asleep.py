@@ -2,7 +2,7 @@
 
 Shape
     A loop that is about to wait without a time-out has nothing ready and no timer; only then does anybody look. On
-    asyncio that moment is ``select(None)`` of the selector, on trio an instrument's ``before_io_wait``. The rest is a
+    asyncio that moment is ``select(None)`` of the selector, on trio a question to the clock. The rest is a
     list of who could still act, cheapest question first. Where the loop cannot be watched (uvloop, a loop of the
     user's own), nothing is noticed.
 
@@ -27,6 +27,8 @@ import signal
 import sys
 import time
 from functools import partial
+from math import inf
+from random import uniform
 from threading import get_ident
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, Final
@@ -34,10 +36,10 @@ from typing import TYPE_CHECKING, Any, Final
 from gochan._blocking import BlockingChannel
 from gochan._core import scopes
 from gochan._core.waiter import PARKED
-from gochan._deadlock import Deadlock
 
 from ._coroutines import chain, frame_of
 from ._dump import dump
+from ._errors import Deadlock
 from ._goroutines import GoroutineInfo, goroutines
 from ._tasks import Task, World, running_world
 
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from gochan._group import Group
 
 _LOOK_AGAIN: Final = 0.05  # seconds (Z2)
+_ASYNCIO_WAIT: Final = getattr(getattr(asyncio.tasks, "_wait", None), "__code__", None)
 
 
 class Watch:
@@ -95,6 +98,9 @@ class AsyncioWatch(Watch):
         return loop
 
 
+_select: Final = selectors.DefaultSelector.select
+
+
 class _Selector(selectors.DefaultSelector):
     """A selector that knows when it is asked to wait for ever."""
 
@@ -106,33 +112,56 @@ class _Selector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is not None or len(self.get_map()) > 1:  # the loop's own wake-up is always there
-            return super().select(timeout)
+            return _select(self, timeout)  # super() would cost as much again, on every turn of the loop
         watch = self.watch
         if watch.asleep():
             # Whoever woke the loop by its own means (a thread, a signal) is heard first.
-            found = super().select(_LOOK_AGAIN if _other_threads() else 0)
+            found = _select(self, _LOOK_AGAIN if _other_threads() else 0)
             if found:
                 return found
             if watch.asleep():
                 self.loop.call_soon(watch.end)
                 return []
-        return super().select(timeout)
+        return _select(self, timeout)
 
 
 class TrioWatch(Watch):
-    """trio, told by an instrument."""
+    """trio, told by its clock, which it asks only when nothing is ready; with a clock of the user's, by an instrument.
+
+    (An instrument is called on every turn. The clock is trio's own in all else.)
+    """
 
     def options(self, given: dict[str, Any]) -> dict[str, Any]:
+        if given.get("clock") is None:
+            return {**given, "clock": self}
         return {**given, "instruments": (*given.get("instruments", ()), self)}
 
+    def start_clock(self) -> None:
+        """Begin anywhere, as trio's: a time is no date."""
+        self.offset = uniform(10_000, 1_000_000)
+
+    def current_time(self) -> float:
+        """Seconds."""
+        return self.offset + time.perf_counter()
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        """Nothing is ready, and the next deadline is this."""
+        if deadline == inf:
+            self._look()
+        return deadline - self.current_time()
+
     def before_io_wait(self, timeout: float) -> None:
-        """Trio calls it on every turn."""
-        if timeout < 1 or self.group is None:
+        """Whether anything is ready or not."""
+        if timeout >= 1:
+            self._look()
+
+    def _look(self) -> None:
+        if self.group is None:
             return
         import trio
 
         seen = trio.lowlevel.current_statistics()
-        if seen.seconds_to_next_deadline != float("inf") or seen.run_sync_soon_queue_size:
+        if seen.seconds_to_next_deadline != inf or seen.run_sync_soon_queue_size:
             return
         if self.asleep():
             if _other_threads():
@@ -175,6 +204,8 @@ def _awaits_tasks(task: Task) -> bool:
     if _waits_for_tasks(getattr(task.native, "_fut_waiter", None)):
         return True
     frames = [frame for frame in map(frame_of, chain(task.coroutine)) if frame is not None]
+    if frames and frames[-1].f_code is _ASYNCIO_WAIT:
+        return all(map(_waits_for_tasks, frames[-1].f_locals["fs"]))
     return any(frame.f_code in _hosts() for frame in frames[-3:])
 
 

@@ -11,7 +11,7 @@ import sys
 from types import CodeType, FrameType
 from typing import Any, Final
 
-from ._coroutines import frame_of
+from ._coroutines import attribute, frame_of
 
 _SOCKET: Final = (
     "sock_accept", "sock_connect", "sock_recv", "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into",
@@ -69,7 +69,14 @@ def foreign_word(links: list[Any]) -> tuple[str, FrameType | None]:
         frame = frame_of(link)
         if frame is not None and frame.f_code in _words:
             return _words[frame.f_code], frame
+        if attribute(link, "__name__") in _SOCKET and _is_of_uvloop(link):
+            return "IO wait", None
     return "await", None
+
+
+def _is_of_uvloop(link: object) -> bool:
+    file = attribute(attribute(link, "cr_code"), "co_filename")
+    return isinstance(file, str) and file.startswith("uvloop/")
 
 
 def _look_at(module: str) -> None:

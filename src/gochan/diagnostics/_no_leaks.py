@@ -10,6 +10,7 @@ import gc
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextvars import ContextVar, Token
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self, final
 from weakref import WeakSet
@@ -171,4 +172,7 @@ def _unfinished() -> list[asyncio.Task[Any]]:
 def _described(tasks: list[asyncio.Task[Any]]) -> Iterator[GoroutineInfo]:
     for loop in {task.get_loop() for task in tasks}:
         world = World(list(_asyncio_tasks(loop)), getattr(loop, "_gochan_driver", None), loop.time)
-        yield from (describe(task, world) for task in world.tasks if task.native in tasks)
+        for task in world.tasks:
+            if task.native in tasks:
+                # No task of a loop that was left is its main one.
+                yield replace(describe(task, world), name=task.name)

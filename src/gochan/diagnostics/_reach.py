@@ -46,8 +46,18 @@ from gochan._core.waitqueue import EMPTY, WaitQueue
 from gochan._goroutine import Goroutine
 from gochan._group import Group
 
+resource: Any
+try:
+    import resource
+except ImportError:
+    resource = None
+_THIS_THREAD: Final = getattr(resource, "RUSAGE_THREAD", None)  # on Linux and FreeBSD
+
 _HAVE_GC: Final = 1 << 14  # Py_TPFLAGS_HAVE_GC: without it an object refers to nothing that could matter
 
+# Seconds without a switch of threads. One that waits for the interpreter already gets it once nevertheless, and then
+# keeps it as long: so not too much.
+_ATTEMPTS: Final = (0.05, 0.05, 0.2, 0.8)
 _one_at_a_time: Final = Lock()  # what is set and restored here belongs to all threads
 
 
@@ -108,15 +118,14 @@ def _undisturbed(look: Callable[[list[Parked]], None], parked: list[Parked]) -> 
 def _alone(look: Callable[[list[Parked]], None], parked: list[Parked]) -> bool:
     collecting, interval = gc.isenabled(), sys.getswitchinterval()
     gc.disable()
-    # A thread that waits for the interpreter already may still get it once; then its stack has changed.
-    sys.setswitchinterval(3600.0)
     try:
-        for _ in range(5):
-            before = _positions()
+        for seconds in _ATTEMPTS:
+            sys.setswitchinterval(seconds)
+            before = _moment()
             for one in parked:
                 one.awake = False
             look(parked)
-            if before == _positions():
+            if before == _moment():
                 return True
         return False
     finally:
@@ -125,11 +134,12 @@ def _alone(look: Callable[[list[Parked]], None], parked: list[Parked]) -> bool:
             gc.enable()
 
 
-def _positions() -> dict[int, tuple[int, int]]:
-    """Where the other threads stand."""
+def _moment() -> tuple[dict[int, tuple[int, int]], int]:
+    """What another thread would change if it ran: where it stands, and how often this one had to wait."""
     frames = sys._current_frames()
     del frames[get_ident()]
-    return {thread: (id(frame), frame.f_lasti) for thread, frame in frames.items()}
+    waits = 0 if _THIS_THREAD is None else resource.getrusage(_THIS_THREAD).ru_nvcsw
+    return {thread: (id(frame), frame.f_lasti) for thread, frame in frames.items()}, waits
 
 
 def _survey(seed: list[Any], role: _ByType, cut: set[int]) -> tuple[dict[int, Any], list[int]]:
@@ -267,7 +277,7 @@ class _Marking:
 
 
 def _coroutine_of(task: Any) -> Any:
-    return task.get_coro() if isinstance(task, asyncio.Task) else task.coro
+    return getattr(task, "coro", None) or task.get_coro()  # of trio, of asyncio
 
 
 def _done(task: Any) -> bool:

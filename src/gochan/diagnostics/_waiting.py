@@ -7,7 +7,7 @@ the outermost counts: ``goroutine.result()`` waits for a signal, but for a gorou
 that do nothing but wait belong in the table, not those that run users' code meanwhile.
 
 What others suspend is told where their function is known (asyncio's ``sleep``, trio's ``wait_readable``); the rest
-is "await". asyncio's transports cannot always be told from other futures, and uvloop shows nothing of itself.
+is "await". asyncio's transports and servers cannot always be told from other futures.
 """
 
 from __future__ import annotations

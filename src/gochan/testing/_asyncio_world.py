@@ -11,7 +11,7 @@ Invariants
     L2  Plumbing is never a choice. It keeps its order, and goes before every task that was made ready after it:
         asyncio's own transports count on that. What is younger than all ready tasks waits. ("Callbacks first" would
         never end: anyio's delivery of a cancellation, and gochan's, call themselves again until the task is gone.)
-    L3  Where only such repeating deliveries are left, and a round of them changed nothing, the world is idle.
+    L3  Where only such repeating deliveries are left, and whole rounds of them changed nothing, the world is idle.
     L4  Timers that are due become plumbing, those of one time in the order that is chosen.
 
 Private names of asyncio: ``_scheduled`` (the heap of timers, where the diagnostics look too), ``_clock_resolution``.
@@ -51,6 +51,7 @@ Args = TypeVarTuple("Args")
 
 _UNNAMED: Final = re.compile(r"Task-\d+")  # numbered through the process: not the same in every run
 _CHAIN: Final = 10_000  # callbacks that call each other, with no task in between, before time moves all the same
+_ROUNDS: Final = 2  # of repeated deliveries: one of them may have started another
 _POLL: Final = 256  # steps between two looks at the sockets
 
 
@@ -110,6 +111,7 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type, un
             # After asking what is outside: what ended in between has left its word here.
             events = super().select(0)
             if events:
+                loop.stirred()
                 return events
             if not busy:
                 wait = loop.world.idle(loop.next_deadline(), outside)
@@ -120,6 +122,7 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type, un
                     finally:
                         loop.waiting = False
                     if events or loop.world.over:
+                        loop.stirred()
                         return events
 
 
@@ -138,7 +141,9 @@ class WorldLoop(asyncio.SelectorEventLoop):
         self._runnable: list[Lane] = []  # in spawn order
         self._plumbing: deque[tuple[int, asyncio.Handle, bool]] = deque()
         self._called = 0  # how often something was called soon
-        self._round = 0  # of plumbing since anything else happened
+        self._quiet = 0  # L3: callbacks since anything but a repeated delivery, or a chain of callbacks, happened
+        self._rounds = 0  # L3: whole rounds of that
+        self._mark = 0  # L3: what was called later than this belongs to the next round
         self._in_executor = 0
         selector = _Selector()
         selector.loop = self
@@ -234,7 +239,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
 
     def soon(self, fn: Callable[[], None]) -> None:
         self.call_soon(fn)
-        self._round = 0
+        self._quiet = self._rounds = 0
 
     def others_ready(self) -> bool:
         return bool(self._runnable or self._plumbing)
@@ -278,11 +283,11 @@ class WorldLoop(asyncio.SelectorEventLoop):
     def _next(self) -> asyncio.Handle | None:
         plumbing, runnable = self._plumbing, self._runnable
         if plumbing and (not runnable or plumbing[0][0] < max(lane.handles[0][0] for lane in runnable)):
-            if not runnable:
-                if self._round >= len(plumbing) and (self._round > _CHAIN or all(entry[2] for entry in plumbing)):
-                    return None  # L3
-                self._round += 1
-            handle = plumbing.popleft()[1]
+            if not runnable and self._is_idle():
+                return None
+            _, handle, repeats = plumbing.popleft()
+            if not repeats:
+                self._rounds = 0
             return handle if not handle.cancelled() else self._next()
         if not runnable:
             return None
@@ -295,11 +300,28 @@ class WorldLoop(asyncio.SelectorEventLoop):
         _, handle, task = lane.handles.popleft()
         if not lane.handles:
             del runnable[number]
-        self._round = 0
+        self._quiet = self._rounds = 0
         if handle.cancelled():
             return self._next()
         world.running(label, task.get_coro())
         return handle
+
+    def stirred(self) -> None:
+        """Something happened outside."""
+        self._quiet = self._rounds = 0
+
+    def _is_idle(self) -> bool:
+        """L3: no task is ready; whether the plumbing only goes round."""
+        self._quiet += 1
+        if self._quiet > _CHAIN:
+            return True
+        plumbing = self._plumbing
+        if not all(entry[2] for entry in plumbing):
+            return False
+        if not self._rounds or plumbing[0][0] > self._mark:
+            self._mark = self._called
+            self._rounds += 1
+        return self._rounds > _ROUNDS
 
     def expire(self) -> None:
         """L4."""
@@ -312,7 +334,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
             _mark(timer, scheduled=False)
             if not timer.cancelled():
                 due.append(timer)
-        self._round = 0
+        self._quiet = self._rounds = 0
         while due:
             equal = [timer for timer in due if timer.when() == due[0].when()]
             choice = self.world.choose("timer", [timer.label for timer in equal]) if len(equal) > 1 else 0

@@ -251,6 +251,8 @@ class _Sweep(Generic[S]):
 class _Watch(InOrder):
     """The schedule of a run: it sees each step of the operation, and cancels before or after one."""
 
+    every_yield = True
+
     left: tuple[CancelPoint, ...]
     yields: bool
     places: list[str] = field(default_factory=list[str])

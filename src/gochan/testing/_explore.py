@@ -204,7 +204,7 @@ class _Explorer:
 
     def _again(self, run: Run, watched: bool = False) -> tuple[Run, BaseException | None]:
         listed = Listed(run.values)
-        again = WatchedRun(listed, self.limit) if watched else Run(listed, self.limit)
+        again = WatchedRun(listed, self.limit, run.steps) if watched else Run(listed, self.limit)
         return again, self._attempt(again)
 
     def _check(self, run: Run) -> None:
@@ -283,7 +283,7 @@ class _Explorer:
         )
 
     def _shape(self, run: Run) -> int:
-        return shape_of((point.kind, len(point.options)) for point in run.points)
+        return shape_of((point.kind, point.number) for point in run.points)
 
     def _report(self, exhausted: bool, preemptions: int | None, fits: bool = True) -> Report:
         return Report(
@@ -364,4 +364,6 @@ def _question(points: list[Point], at: int) -> str:
     if at >= len(points):
         return "nothing more"
     point = points[at]
-    return f"which {point.kind} of {', '.join(point.options)} (in step {point.step + 1})"
+    more = point.number - len(point.options)
+    options = ", ".join(point.options) + (f" and {more} more" if more else "")
+    return f"which {point.kind} of {options} (in step {point.step + 1})"

@@ -28,6 +28,8 @@ class Schedule:
 
     stop: BaseException | None = None
     """Set when the run should end now: the world cancels everything, and raises this."""
+    every_yield = False
+    """Ask "yield" also where no other task is ready: the answer changes only where a cancellation may come."""
 
     def choose(self, kind: str, options: Sequence[str]) -> int:
         """The index of the option that happens; there are two or more. Never raises."""
@@ -42,6 +44,9 @@ class Schedule:
 
     def moved(self, now: float) -> None:
         """Every task waited, and the clock has moved to ``now``. Never raises."""
+
+    def ending(self) -> None:
+        """The world gives the program up, for a deadlock or for ``stop``: what follows is clean-up. Never raises."""
 
     def outside(self, what: str) -> None:
         """The world waits for real, for something that no schedule controls: "a thread", "a socket". Never raises."""

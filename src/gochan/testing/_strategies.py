@@ -32,6 +32,7 @@ from ._schedule import InOrder, Schedule, Seeded
 from ._token import Token
 
 FAIR: Final = 64  # steps that one task makes in a row before the others come first
+SHOWN: Final = 32  # options that are kept; ten thousand ready tasks would be kept at ten thousand choices
 STEPS: Final = 100_000  # of one run; more is a program that does not end
 
 
@@ -39,7 +40,9 @@ class Point(NamedTuple):
     """One question and its answer."""
 
     kind: str
-    options: tuple[str, ...]
+    number: int  # of options
+    options: tuple[str, ...]  # or the first of many
+    total: int  # stands for all of them, in this process
     value: int  # the answer, in the normal order
     width: int  # how many answers make a difference
     costs: bool  # whether an answer other than 0 is a preemption
@@ -90,7 +93,8 @@ class Run(Schedule):
                 width -= 1  # to yield and go on is as if nothing had been yielded
             self._yielded = False
         value = self.strategy.pick(kind, options, self)
-        self.points.append(Point(kind, tuple(options), value, width, costs, self.steps))
+        total = hash(tuple(options)) if number > SHOWN else 0
+        self.points.append(Point(kind, number, tuple(options[:SHOWN]), total, value, width, costs, self.steps))
         index = (self.first + value) % number
         if kind == "task":
             self._step(options[index])

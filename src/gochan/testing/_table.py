@@ -31,6 +31,7 @@ from ._strategies import STEPS, Run, Strategy
 
 _HEAD: Final = 8  # lines at the beginning of a long table …
 _TAIL: Final = 48  # … and at its end
+_LOOKED_AT: Final = 400  # steps at the end of a long run, which may fold into fewer lines
 _LANES: Final = 16  # more tasks than this are not drawn as columns
 _WIDTH: Final = 60  # of a line of source
 
@@ -39,22 +40,32 @@ _LIBRARIES: Final = ("/trio/", "/outcome/")
 
 
 class WatchedRun(Run):
-    """A run that also writes down where every step ended."""
+    """A run that also writes down where every step ended.
 
-    def __init__(self, strategy: Strategy, limit: int = STEPS) -> None:
+    Args:
+        length: how many steps it will have, if that is known; of very many those in the middle are not looked at,
+            which takes longer than to run them.
+    """
+
+    def __init__(self, strategy: Strategy, limit: int = STEPS, length: int = 0) -> None:
         super().__init__(strategy, limit)
+        self.unseen = range(_HEAD + 1, length - _LOOKED_AT)
         self.rows: list[tuple[int, str, str]] = []  # the step, the task, what it did
         self._open: tuple[int, str, Any] | None = None
 
     def running(self, task: str, coroutine: Any) -> None:
         self.close()
         super().running(task, coroutine)
-        self._open = (self.steps, task, coroutine)
+        if self.steps not in self.unseen:
+            self._open = (self.steps, task, coroutine)
 
     def moved(self, now: float) -> None:
         self.close()
         super().moved(now)
         self.rows.append((self.steps, "", f"time moves to {now:g} s"))
+
+    def ending(self) -> None:
+        self.close()
 
     def close(self) -> None:
         """The last step has ended."""
@@ -74,7 +85,8 @@ def table(run: WatchedRun) -> str:
     width = max(map(len, names.values()), default=0)
     drawn = 0 < len(lanes) <= _LANES
     columns = [task.partition(" ")[0] for task in lanes] if drawn else []
-    lines = [f"  step  {' '.join(columns)}{'  ' if drawn else ''}who"]
+    header = f"  step  {' '.join(columns)}{'  ' if drawn else ''}who"
+    lines = list[tuple[int, str]]()
     for step, task, place, repeated in _folded(run.rows, preempted | notes.keys()):
         marks = " ".join(
             ("*" if lane == task else ".").rjust(len(column)) for lane, column in zip(lanes, columns, strict=False)
@@ -83,11 +95,13 @@ def table(run: WatchedRun) -> str:
         remarks = "".join(f"; {note}" for note in notes.get(step, ()) if task)
         if repeated:
             remarks += f" (and {repeated} more such step{'s' * (repeated > 1)})"
-        lines.append(f"{mark} {step:4}  {marks}{'  ' if drawn else ''}{names[task].ljust(width)}  {place}{remarks}")
-    if len(lines) > _HEAD + _TAIL + 1:
-        left_out = len(lines) - _HEAD - _TAIL - 1
-        lines[_HEAD + 1 : -_TAIL] = [f"        … {left_out} more steps …"]
-    return "\n".join(lines)
+        line = f"{mark} {step:4}  {marks}{'  ' if drawn else ''}{names[task].ljust(width)}  {place}{remarks}"
+        lines.append((step, line))
+    if len(lines) > _HEAD + _TAIL:
+        head, tail = lines[:_HEAD], lines[-_TAIL:]
+        left_out = tail[0][0] - head[-1][0] - 1
+        lines = [*head, (0, f"        … {left_out} more steps …"), *tail]
+    return "\n".join([header, *(line for _, line in lines)])
 
 
 def _folded(rows: list[tuple[int, str, str]], apart: set[int]) -> list[tuple[int, str, str, int]]:
@@ -114,7 +128,9 @@ def _remarks(run: Run) -> tuple[set[int], defaultdict[int, list[str]]]:
             yielded = point.value == 1
         else:
             options = [option.removeprefix(point.kind).split()[0] for option in point.options]
-            notes[point.step].append(f"{point.kind} {options[point.value]} of {', '.join(options)}")
+            chosen = options[point.value] if point.value < len(options) else f"at {point.value}"
+            more = " …" if point.number > len(options) else ""
+            notes[point.step].append(f"{point.kind} {chosen} of {', '.join(options)}{more}")
     return preempted, notes
 
 

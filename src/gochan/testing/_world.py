@@ -39,9 +39,9 @@ import anyio
 from gochan._callables import coroutine_of, refuse_plain
 from gochan._core.driver import QUANTUM, STREAK, Driver, current_driver
 from gochan._core.waitqueue import WaitQueue
-from gochan._deadlock import Deadlock
 from gochan._group import Group
 from gochan._run import _ending as ending_in
+from gochan.diagnostics._errors import Deadlock
 
 from ._schedule import InOrder, Schedule
 
@@ -115,6 +115,7 @@ class World:
 
     def _end(self, why: BaseException | None) -> None:
         self.stop = why
+        self.schedule.ending()
         self.schedule = InOrder()  # the clean-up is no part of what is explored
         if self.scope is not None:
             self.scope.cancel()
@@ -248,7 +249,7 @@ class Streak:
         self.count += 1
         world, backend = self.world, self.world.backend
         yields = self.count >= IN_A_ROW
-        if not yields and backend is not None and backend.others_ready():
+        if not yields and backend is not None and (world.schedule.every_yield or backend.others_ready()):
             yields = world.choose("yield", ("go on", "yield")) == 1
         if yields:
             self.count = 0

@@ -1,0 +1,454 @@
+"""``Deadlock``: raised when all goroutines are asleep for ever, and never when anything could still act."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from typing import Any
+
+import anyio
+import anyio.from_thread
+import anyio.lowlevel
+import anyio.to_thread
+import pytest
+
+from gochan import Channel, Event, Group, go, run, select
+from gochan.diagnostics import Deadlock
+
+BACKENDS = ["asyncio", "trio"]
+pytestmark = pytest.mark.parametrize("backend", BACKENDS)
+
+
+def deadlock_of(main: Any, backend: Any) -> Deadlock:
+    with pytest.raises(Deadlock) as caught:
+        run(main, backend=backend)
+    return caught.value
+
+
+# Deadlocks.
+
+
+async def receives() -> None:
+    await Channel[int]().receive()
+
+
+async def sends() -> None:
+    await Channel[int]().send(1)
+
+
+async def selects_nothing() -> None:
+    await select()
+
+
+async def waits_for_a_goroutine() -> None:
+    await go(receives).result()
+
+
+async def waits_for_a_group() -> None:
+    async with Group() as group:
+        group.go(receives)
+        group.go(sends)
+
+
+async def waits_for_tasks_of_anyio() -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(receives)
+        group.start_soon(sends)
+
+
+async def waits_under_a_limit() -> None:
+    async with Group(limit=1) as group:
+        group.go(receives)
+        group.go(sends)
+        await group.go_when_free(sends)
+
+
+async def two_that_wait_for_each_other() -> None:
+    x, y = Channel[int](), Channel[int]()
+
+    async def one() -> None:
+        await x.receive()
+        await y.send(1)
+
+    go(one)
+    await y.receive()
+    await x.send(1)
+
+
+async def after_a_while() -> None:
+    await anyio.sleep(0.01)
+    await anyio.to_thread.run_sync(time.sleep, 0.001)  # its worker is idle now
+    await Event().wait()
+
+
+@pytest.mark.parametrize(
+    "main",
+    [
+        receives,
+        sends,
+        selects_nothing,
+        waits_for_a_goroutine,
+        waits_for_a_group,
+        waits_for_tasks_of_anyio,
+        waits_under_a_limit,
+        two_that_wait_for_each_other,
+        after_a_while,
+    ],
+)
+def test_it_is_raised(backend: str, main: Any) -> None:
+    """Bare, out of ``run``."""
+    deadlock = deadlock_of(main, backend)
+    assert str(deadlock).startswith("all goroutines are asleep - deadlock!\n\ngoroutine 1 [")
+    assert deadlock.goroutines[0].id == 1
+
+
+@pytest.mark.parametrize("how", ["task", "gather", "TaskGroup", "wait"])
+def test_who_waits_for_tasks_of_asyncio_is_asleep_with_them(backend: str, how: str) -> None:
+    """However it waits."""
+    if backend != "asyncio":
+        pytest.skip("not applicable: tasks of asyncio")
+
+    async def main() -> None:
+        match how:
+            case "task":
+                await asyncio.create_task(receives())
+            case "gather":
+                await asyncio.gather(receives(), sends())
+            case "wait":
+                await asyncio.wait([asyncio.create_task(receives())])
+            case _:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(receives())
+
+    deadlock_of(main, backend)
+
+
+def test_it_shows_all_that_are_alive(backend: str) -> None:
+    """main first, each with what it waits for and where it was made."""
+
+    async def main() -> None:
+        jobs = Channel[int](name="jobs")
+        go(jobs.receive, name="worker")
+        await Event().wait()
+
+    deadlock = deadlock_of(main, backend)
+    assert [(info.id, info.name, info.state) for info in deadlock.goroutines] == [
+        (1, "main", "event wait"),
+        (2, "worker", "chan receive"),
+    ]
+    assert "goroutine 2 [chan receive] {chan: jobs" in str(deadlock)
+
+
+def test_clean_up_runs(backend: str) -> None:
+    """Of main and of the goroutines; it may wait for what can still happen."""
+    log: list[str] = []
+
+    async def worker() -> None:
+        try:
+            await receives()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.001)
+            log.append("worker")
+
+    async def main() -> None:
+        go(worker)
+        try:
+            await receives()
+        finally:
+            log.append("main")
+
+    deadlock_of(main, backend)
+    assert sorted(log) == ["main", "worker"]
+
+
+def test_main_that_swallows_the_cancellation_does_not_hide_it(backend: str) -> None:
+    """Whatever main returns or raises afterwards."""
+
+    async def returns() -> int:
+        try:
+            await receives()
+        except BaseException:
+            return 1
+        return 2
+
+    async def raises() -> None:
+        try:
+            await receives()
+        finally:
+            raise ValueError("in the clean-up")
+
+    deadlock_of(returns, backend)
+    deadlock_of(raises, backend)
+
+
+def test_a_failing_clean_up_does_not_hide_it(backend: str) -> None:
+    """A goroutine's error neither."""
+
+    async def worker() -> None:
+        try:
+            await receives()
+        finally:
+            raise ValueError("in the clean-up")
+
+    async def main() -> None:
+        go(worker)
+        await receives()
+
+    deadlock_of(main, backend)
+
+
+def test_a_clean_up_that_falls_asleep_is_given_up(backend: str) -> None:
+    """It is reported with the first one."""
+    log: list[str] = []
+
+    async def worker() -> None:
+        try:
+            await receives()
+        finally:
+            try:
+                with anyio.CancelScope(shield=True):
+                    await Event().wait()
+            finally:
+                log.append("given up")
+
+    async def main() -> None:
+        go(worker)
+        await receives()
+
+    deadlock = deadlock_of(main, backend)
+    assert log == ["given up"]
+    [note] = deadlock.__notes__
+    assert "clean-up" in note
+    assert "[event wait]" in note
+
+
+def test_a_clean_up_after_main_that_falls_asleep_is_one(backend: str) -> None:
+    """main has returned, and the run would never end."""
+
+    async def worker() -> None:
+        with anyio.CancelScope(shield=True):
+            await receives()
+
+    async def main() -> None:
+        go(worker)
+        await anyio.sleep(0.001)
+
+    deadlock_of(main, backend)
+
+
+def test_the_next_run_starts_afresh(backend: str) -> None:
+    """A deadlock leaves nothing behind."""
+    deadlock_of(receives, backend)
+
+    async def main() -> int:
+        await anyio.sleep(0)
+        return 3
+
+    assert run(main, backend=backend) == 3  # type: ignore[arg-type]
+
+
+# No deadlocks: each of these puts it off, and then ends the wait.
+
+Undo = ExitStack
+
+
+async def a_timer(channel: Channel[int], undo: Undo) -> None:
+    async def later() -> None:
+        await anyio.sleep(0.1)
+        await channel.send(1)
+
+    go(later)
+
+
+async def a_time_out_around_main(channel: Channel[int], undo: Undo) -> None:
+    async def later() -> None:
+        with anyio.move_on_after(0.1):
+            await Event().wait()
+        await channel.send(1)
+
+    go(later)
+
+
+async def a_worker_thread(channel: Channel[int], undo: Undo) -> None:
+    def work() -> None:
+        time.sleep(0.1)
+        anyio.from_thread.run(channel.send, 1)
+
+    go(anyio.to_thread.run_sync, work)
+
+
+async def a_plain_thread(channel: Channel[int], undo: Undo) -> None:
+    view = channel.blocking()
+
+    def work() -> None:
+        time.sleep(0.1)
+        view.send(1)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    undo.callback(thread.join)
+
+
+async def a_socket(channel: Channel[int], undo: Undo) -> None:
+    ends = socket.socketpair()
+    for end in ends:
+        undo.callback(end.close)
+        end.setblocking(False)
+
+    async def reads() -> None:
+        await anyio.wait_readable(ends[0])
+        await channel.send(1)
+
+    go(reads)
+    thread = threading.Timer(0.1, ends[1].send, [b"x"])
+    thread.start()
+    undo.callback(thread.join)
+
+
+@pytest.mark.parametrize("prepare", [a_timer, a_time_out_around_main, a_worker_thread, a_plain_thread, a_socket])
+def test_what_can_still_act_puts_it_off(backend: Any, prepare: Any) -> None:
+    """It acts, and the program ends well."""
+
+    async def main() -> int:
+        channel = Channel[int]()
+        with Undo() as undo:
+            await prepare(channel, undo)
+            return await channel.receive()
+
+    assert run(main, backend=backend) == 1
+
+
+def signal_later(number: int) -> subprocess.Popen[bytes]:
+    """Send this process a signal, from outside: a thread of ours would put a deadlock off itself."""
+    program = f"import os, time; time.sleep(0.2); os.kill({os.getpid()}, {int(number)})"
+    return subprocess.Popen([sys.executable, "-S", "-c", program])
+
+
+def test_a_signal_handler_puts_it_off(backend: Any) -> None:
+    """One in Python, of whatever signal; it runs, and wakes main."""
+
+    async def main() -> int:
+        channel = Channel[int](1)
+
+        def handler(*_: object) -> None:
+            token.call(channel.send_nowait, 1)
+
+        token = Token()
+        former = signal.signal(signal.SIGUSR1, handler)
+        child = signal_later(signal.SIGUSR1)
+        try:
+            return await channel.receive()
+        finally:
+            signal.signal(signal.SIGUSR1, former)
+            child.wait()
+
+    assert run(main, backend=backend) == 1
+
+
+class Token:
+    """How a signal handler reaches the loop."""
+
+    def __init__(self) -> None:
+        try:
+            self.call: Any = asyncio.get_running_loop().call_soon_threadsafe
+        except RuntimeError:
+            import trio
+
+            self.call = trio.lowlevel.current_trio_token().run_sync_soon
+
+
+def test_a_view_for_threads_puts_it_off(backend: Any) -> None:
+    """While it is alive: it may be handed to a thread at any time. It is an interrupt that ends this."""
+
+    async def main() -> None:
+        channel = Channel[int]()
+        view = channel.blocking()
+        await channel.receive()
+        del view
+
+    child = signal_later(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(main, backend=backend)
+    finally:
+        child.wait()
+
+
+def test_a_foreign_future_puts_it_off(backend: Any) -> None:
+    """Nobody knows who may set it."""
+
+    async def main() -> None:
+        async def foreign() -> None:
+            if backend == "asyncio":
+                await asyncio.get_running_loop().create_future()
+            else:
+                import trio
+
+                await trio.sleep_forever()
+
+        go(foreign)
+        await receives()
+
+    child = signal_later(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(main, backend=backend)
+    finally:
+        child.wait()
+
+
+def test_a_loop_of_one_s_own_is_left_alone(backend: Any) -> None:
+    """Where it cannot be told, none is raised; the options are respected."""
+    if backend != "asyncio":
+        pytest.skip("not applicable: trio has one loop")
+    made: list[asyncio.AbstractEventLoop] = []
+
+    def factory() -> asyncio.AbstractEventLoop:
+        made.append(asyncio.new_event_loop())
+        return made[-1]
+
+    async def main() -> None:
+        with anyio.move_on_after(0.05):
+            await receives()
+        assert asyncio.get_running_loop() is made[0]
+
+    run(main, backend=backend, backend_options={"loop_factory": factory})
+
+
+def test_a_clock_of_one_s_own_is_respected(backend: Any) -> None:
+    """A deadlock is noticed all the same."""
+    if backend != "trio":
+        pytest.skip("not applicable: a loop of asyncio is its own clock")
+    import trio.testing
+
+    clock = trio.testing.MockClock()
+    seen: list[object] = []
+
+    async def main() -> None:
+        seen.append(trio.lowlevel.current_clock())
+        await receives()
+
+    with pytest.raises(Deadlock):
+        run(main, backend=backend, backend_options={"clock": clock})
+    assert seen == [clock]
+
+
+def test_time_passes_as_ever(backend: Any) -> None:
+    """Watching for deadlocks leaves timers as they are."""
+
+    async def main() -> float:
+        began = anyio.current_time()
+        await anyio.sleep(0.02)
+        return anyio.current_time() - began
+
+    began = time.perf_counter()
+    passed = run(main, backend=backend)
+    assert 0.019 < passed <= time.perf_counter() - began
