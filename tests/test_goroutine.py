@@ -358,7 +358,7 @@ def test_a_handle_outlives_its_run(backend: Any) -> None:
         await handle.result()
         return handle, endless
 
-    handle, endless = run(main, backend=backend)
+    handle, endless = run(main, backend=backend, leaks="ignore")
     assert anyio.run(handle.result, backend=backend) == 4
     with pytest.raises(Cancelled):
         anyio.run(endless.result, backend=backend)

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +16,9 @@ import pytest
 import _gochan_pytest
 
 SRC = Path(__file__).parent.parent.parent / "src"
+
+# By its module's name, and not by its entry point as well, which is there only where the package is installed.
+PYTEST = [sys.executable, "-m", "pytest", "-p", "no:gochan", "-p", "_gochan_pytest", "-p", "no:cacheprovider"]
 
 HEAD = """
 import warnings
@@ -30,9 +32,7 @@ class Session:
 
     def __init__(self, where: Path, code: str, *options: str) -> None:
         (where / "test_it.py").write_text(HEAD + code, "utf-8")
-        installed = entry_points(group="pytest11", name="gochan")
-        plugin = [] if installed else ["-p", "_gochan_pytest"]
-        command = [sys.executable, "-m", "pytest", "-vv", "-p", "no:cacheprovider", *plugin, *options, "test_it.py"]
+        command = [*PYTEST, "-vv", *options, "test_it.py"]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SRC), *sys.path]), "COLUMNS": "200"}
         done = subprocess.run(command, cwd=where, capture_output=True, text=True, env=environment, timeout=50)
         self.output = done.stdout + done.stderr
@@ -286,14 +286,9 @@ def test_a_plain_test_with_the_marker(tmp_path: Path) -> None:
 
 def test_no_cost_and_no_warning_where_it_is_not_used(tmp_path: Path) -> None:
     """gochan is not even imported, and the marker is known."""
-    (tmp_path / "conftest.py").write_text("", "utf-8")
-    session = Session(tmp_path, "")
-    assert session.code == pytest.ExitCode.NO_TESTS_COLLECTED
     where = tmp_path / "test_it.py"
     where.write_text("import sys\n\ndef test_it():\n    assert 'gochan' not in sys.modules\n", "utf-8")
-    installed = entry_points(group="pytest11", name="gochan")
-    plugin = [] if installed else ["-p", "_gochan_pytest"]
-    command = [sys.executable, "-m", "pytest", "-W", "error", "--strict-markers", *plugin, "-p", "no:cacheprovider"]
+    command = [*PYTEST, "-W", "error", "--strict-markers"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SRC), *sys.path])}
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=50)
     assert done.returncode == 0, done.stdout

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from gochan._group import Group
 
 _LOOK_AGAIN: Final = 0.05  # seconds (Z2)
+_ASK_AGAIN: Final = 0.25  # seconds; whether a thread has become idle
 _ASYNCIO_WAIT: Final = getattr(getattr(asyncio.tasks, "_wait", None), "__code__", None)
 
 
@@ -62,9 +63,13 @@ class Watch:
         """The options of the backend, with this watch in them."""
         raise NotImplementedError
 
+    def threads_act(self) -> bool:
+        """Whether a thread may act; one that no longer does tells nobody, so this is to be asked again."""
+        return self.group is not None and not all(map(_idle, _other_threads().values()))
+
     def asleep(self) -> bool:
         """Whether nobody can act any more; the loop itself has nothing to do."""
-        if self.group is None or not all(map(_idle, _other_threads().values())) or _signals_are_handled():
+        if self.group is None or self.threads_act() or _signals_are_handled():
             return False
         world = running_world()
         return all(map(_sleeps, world.tasks)) and not _has_views(world)
@@ -114,6 +119,10 @@ class _Selector(selectors.DefaultSelector):
         if timeout is not None or len(self.get_map()) > 1:  # the loop's own wake-up is always there
             return _select(self, timeout)  # super() would cost as much again, on every turn of the loop
         watch = self.watch
+        while watch.threads_act():
+            found = _select(self, _ASK_AGAIN)
+            if found:
+                return found
         if watch.asleep():
             # Whoever woke the loop by its own means (a thread, a signal) is heard first.
             found = _select(self, _LOOK_AGAIN if _other_threads() else 0)
@@ -147,6 +156,8 @@ class TrioWatch(Watch):
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """Nothing is ready, and the next deadline is this."""
         if deadline == inf:
+            if self.threads_act():
+                return _ASK_AGAIN
             self._look()
         return deadline - self.current_time()
 
