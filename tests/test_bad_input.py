@@ -23,6 +23,11 @@ class Size(IntEnum):
 # ---- making a channel ----
 
 
+def kind(wrong: object) -> str:
+    """An id without an address, the same in every process."""
+    return type(wrong).__name__
+
+
 @pytest.mark.parametrize("capacity", [-1, -math.inf, math.nan, -(10**30)], ids=repr)
 def test_impossible_capacities(capacity: Any) -> None:
     """A ValueError with the value and what is allowed."""
@@ -94,7 +99,7 @@ async def test_sending_on_a_closed_channel() -> None:
 # ---- select ----
 
 
-@pytest.mark.parametrize("wrong", [3, "ch", object(), [Channel[int]()], nothing, Channel, Event], ids=lambda wrong: type(wrong).__name__)
+@pytest.mark.parametrize("wrong", [3, "ch", object(), [Channel[int]()], nothing, Channel, Event], ids=kind)
 @pytest.mark.parametrize("position", [0, 1])
 async def test_cases_that_are_none(wrong: Any, position: int) -> None:
     """A TypeError with the number of the case and what may stand there; none of the other cases is done."""
@@ -138,7 +143,7 @@ async def test_a_case_method_that_fails(error: Exception) -> None:
     assert len(channel) == 1
 
 
-@pytest.mark.parametrize("wrong", [3, None, "ch", object()], ids=lambda wrong: type(wrong).__name__)
+@pytest.mark.parametrize("wrong", [3, None, "ch", object()], ids=kind)
 def test_send_receive_and_receive_ok_of_something_else(wrong: Any) -> None:
     """A TypeError that names the function and the thing."""
     for make, name in ((lambda: send(wrong, 1), "send"), (lambda: receive(wrong), "receive")):
