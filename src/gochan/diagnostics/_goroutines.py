@@ -58,7 +58,7 @@ def goroutines() -> list[GoroutineInfo]:
         >>> async def main() -> None:
         ...     jobs = gochan.Channel[int](name="jobs")
         ...     gochan.go(jobs.receive, name="worker")
-        ...     await gochan.sleep(0)
+        ...     await gochan.sleep(0.01)
         ...     for g in gochan.diagnostics.goroutines():
         ...         print(g.id, g.name, g.state, *g.waiting_on)
         ...     jobs.send_nowait(1)

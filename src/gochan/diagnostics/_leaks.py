@@ -30,7 +30,7 @@ def find_leaks() -> list[GoroutineInfo]:
         >>> import gochan, gochan.diagnostics
         >>> async def main() -> None:
         ...     gochan.go(gochan.Channel[int]().receive, name="worker")
-        ...     await gochan.sleep(0)
+        ...     await gochan.sleep(0.01)
         ...     for leak in gochan.diagnostics.find_leaks():
         ...         print(leak.name, leak.state)
         >>> gochan.run(main, leaks="ignore")
