@@ -24,7 +24,7 @@ from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from sys import _getframe
 from threading import get_ident
-from types import CoroutineType, FrameType, TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Literal, Self, TypeVar, cast, final
 from weakref import ref
 
@@ -336,9 +336,7 @@ class Group:
         if self._nursery is None:
             # Not loop.create_task: with eager tasks the goroutine would run before it is a member of the scope.
             task = asyncio.Task(coroutine, loop=self._loop, name=goroutine.name, context=context)
-            # anyio cannot cancel what does not say whether it has started, as some compiled coroutines do not.
-            native = type(coroutine) is CoroutineType or hasattr(coroutine, "cr_running")
-            if not native or not adopt(task, self._scope, self._host):
+            if not adopt(task, self._scope, self._host):
                 self._unadopted.add(task)
                 task.add_done_callback(self._unadopted.discard)
                 if self._stopped:

@@ -202,7 +202,7 @@ class AsyncioWaiter(Waiter):
         self.state = COMMITTED
         self.item = value
         if self.callback is not None:
-            driver = self.driver
+            driver = self.driver  # what driver.wake() does, a call less
             driver.ready.append(self)
             if not driver.scheduled:
                 driver.scheduled = True

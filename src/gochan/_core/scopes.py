@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+from types import CoroutineType
 from typing import Any, Final
 
 _backend: Any
@@ -33,10 +34,15 @@ AVAILABLE: Final[bool] = (
 
 def adopt(task: asyncio.Task[Any], scope: Any, host: int) -> bool:
     """Make ``task``, which has not started, a member of ``scope``; False if that cannot be done."""
-    if AVAILABLE:
-        _task_states[task] = _TaskState(host, scope)
-        scope._tasks.add(task)
-    return AVAILABLE
+    if not AVAILABLE:
+        return False
+    coroutine = task.get_coro()
+    # anyio cannot cancel what does not say whether it has started, as some compiled coroutines do not.
+    if type(coroutine) is not CoroutineType and not hasattr(coroutine, "cr_running"):
+        return False
+    _task_states[task] = _TaskState(host, scope)
+    scope._tasks.add(task)
+    return True
 
 
 def release(task: asyncio.Task[Any]) -> None:

@@ -42,9 +42,6 @@ class Waiter(Entry):
     since: float  # when it was parked, by the driver's clock
     entries: list[SelectEntry] | None  # of a select, while it is parked
 
-    def publish(self, cases: list[SelectEntry]) -> None:
-        self.entries = cases
-
     def withdraw(self) -> None:
         """Leave every queue, with nothing done (W2)."""
         if self.entries is not None:
