@@ -29,6 +29,9 @@ from ._select import receive_ok as receive_ok
 from ._select import select as select
 from ._select import send as send
 from ._select import try_select as try_select
+from ._ticker import Ticker as Ticker
+from ._timers import Timer as Timer
+from ._timers import after as after
 from .diagnostics import Deadlock as Deadlock
 from .diagnostics import GoroutineInfo as GoroutineInfo
 from .diagnostics import LeakError as LeakError
@@ -58,6 +61,9 @@ __all__ = [
     "Selectable",
     "SendChannel",
     "Signal",
+    "Ticker",
+    "Timer",
+    "after",
     "dump",
     "find_leaks",
     "go",

@@ -6,22 +6,15 @@ from collections.abc import Callable, Coroutine
 from sys import _getframe
 from typing import Any, TypeVar
 
-import anyio
 from typing_extensions import TypeVarTuple, Unpack
 
+from ._core.driver import current_driver
 from ._goroutine import Goroutine
-from ._group import Group, current
+from ._nearest import current_group
+from ._seconds import duration
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
-
-
-def current_group() -> Group | None:
-    """The nearest group that can take a goroutine here."""
-    group = current.get()
-    while group is not None and not group._usable():
-        group = group._parent
-    return group
 
 
 def go(fn: Callable[[Unpack[Args]], Coroutine[Any, Any, T]], *args: *Args, name: str | None = None) -> Goroutine[T]:
@@ -43,7 +36,14 @@ def go(fn: Callable[[Unpack[Args]], Coroutine[Any, Any, T]], *args: *Args, name:
 
 
 async def sleep(seconds: float) -> None:
-    """Wait for so many seconds.
+    """Wait for so many seconds; for 0 or fewer, let everybody else have a turn.
+
+    Args:
+        seconds: ``math.inf`` is for ever.
+
+    Raises:
+        RuntimeError: no event loop runs here.
+        TypeError, ValueError: no number of seconds.
 
     Cancellation: ends the wait.
     Go: ``time.Sleep``.
@@ -52,4 +52,11 @@ async def sleep(seconds: float) -> None:
         >>> import gochan
         >>> gochan.run(gochan.sleep, 0.001)
     """
-    await anyio.sleep(seconds)
+    seconds = duration(seconds, "the time of a sleep")
+    driver = current_driver()
+    if driver is None:
+        raise RuntimeError("sleep() was awaited outside an event loop: await it in a task of asyncio or trio")
+    if seconds > 0:
+        await driver.sleep_until(driver.clock() + seconds)
+    else:
+        await driver.yield_once()

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from sys import _getframe
 from threading import get_ident
@@ -37,11 +37,10 @@ from ._core.driver import NOWHERE, Driver, current_driver, here, nothing
 from ._core.scopes import adopt, cancel_until_gone, native
 from ._goroutine import Goroutine, TaskGoroutine, number_of
 from ._group_state import STOPPED, GroupState, Pending
+from ._nearest import Nearest, current
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
-
-current: ContextVar[Group | None] = ContextVar("gochan_group", default=None)
 
 
 @final
@@ -91,7 +90,7 @@ class Group:
         self._loop: Any = None
         self._context: Context | None = None  # for what the loop calls when a goroutine has ended
         self._unadopted: set[asyncio.Task[Any]] = set()
-        self._parent: Group | None = None
+        self._parent: Nearest | None = None
         self._host = 0
 
     async def __aenter__(self) -> Self:
@@ -323,7 +322,7 @@ class Group:
     def _number_of(self, task: object) -> int:
         outermost = self
         while outermost._parent is not None:
-            outermost = outermost._parent
+            outermost = cast("Group", outermost._parent)
         return 1 if id(task) == outermost._host else number_of(task)
 
     def _start(self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any], context: Context | None) -> None:
@@ -394,9 +393,13 @@ class Group:
 
     def _ended(self, error: BaseException | None) -> None:
         if error is not None:
-            self._errors.append(error)
-            self._stop()
+            self._fail(error)
         self._leave()
+
+    def _fail(self, error: BaseException) -> None:
+        """As if a goroutine had failed: what was called on behalf of the group did."""
+        self._errors.append(error)
+        self._stop()
 
     def _leave(self) -> None:
         """A place is free (G2, G3)."""

@@ -33,6 +33,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextvars import Context
+from math import inf
 from threading import get_ident
 from time import perf_counter
 from typing import Any, Final
@@ -49,7 +50,7 @@ _ATTRIBUTE: Final = "_gochan_driver"
 class AsyncioDriver(Driver):
     """The driver of one asyncio event loop."""
 
-    __slots__ = ("deferred", "ends", "lifetime", "loop", "now", "ready", "scheduled")
+    __slots__ = ("deferred", "ends", "lifetime", "loop", "now", "ready", "scheduled", "timer")
 
     backend = "asyncio"
 
@@ -64,6 +65,7 @@ class AsyncioDriver(Driver):
         self.now = 0.0  # while the run queue is drained: one reading of the clock does for all who park
         self.deferred: dict[asyncio.Task[Any], list[tuple[Any, int]]] = {}
         self.ends: list[Callable[[], None]] = []
+        self.timer: asyncio.TimerHandle | None = None
         # An async generator that has begun is what every runner shuts down at the end, while the loop still lives.
         # (Later, in the last moments of a run, asyncio would warn of it; a private name says so where it is there.)
         self.lifetime = self._lifetime()
@@ -110,6 +112,12 @@ class AsyncioDriver(Driver):
 
     def call_soon_threadsafe(self, fn: Callable[..., object], *args: Any) -> None:
         self.loop.call_soon_threadsafe(fn, *args)
+
+    def arm(self, when: float) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        # In a context of its own: that of the task which happens to arm it would be kept alive.
+        self.timer = None if when == inf else self.loop.call_at(when, self.alarms.fire, context=Context())
 
     def at_end(self, fn: Callable[[], None]) -> None:
         self.ends.append(fn)

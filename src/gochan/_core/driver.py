@@ -38,12 +38,14 @@ import sys
 import threading
 from collections.abc import Callable, Sized
 from contextvars import ContextVar
+from math import inf
 from random import random
 from threading import get_ident
 from time import perf_counter
 from types import FunctionType
 from typing import Any, Final, NoReturn, TypeVar
 
+from .alarms import Alarm, Alarms
 from .waiter import Waiter
 from .waitqueue import EMPTY, WaitQueue
 
@@ -89,6 +91,7 @@ class Driver:
 
     __slots__ = (
         "__weakref__",
+        "alarms",
         "bridge",
         "budget",
         "clock",
@@ -119,6 +122,7 @@ class Driver:
         self.goroutines = 1  # the number last given out; 1 is main
         self.creator: Callable[[], object] = nothing  # a weak reference to the task that called ``go`` last
         self.made: tuple[Any, int, int] | None = None  # where it did, see Goroutine
+        self.alarms = Alarms(self.time, self.arm)
         self.bridge: Any = None  # the way in from plain threads, once somebody needs it
 
     def stamp(self) -> float:
@@ -128,9 +132,31 @@ class Driver:
             self.stamped = now
         return self.stamped
 
+    def time(self) -> float:
+        """The loop's time, now; ``clock`` may be another one later."""
+        return self.clock()
+
     def alive(self) -> bool:
         """Whether the loop can still run."""
         return False
+
+    def arm(self, when: float) -> None:
+        """Set the one timer for ``alarms``; infinity takes it away."""
+        raise NotImplementedError
+
+    def call_at(self, when: float, fn: Callable[[], object]) -> Alarm:
+        """Have ``fn()`` called in the loop, outside any task, at this time of the loop."""
+        return self.alarms.add(when, fn)
+
+    async def sleep_until(self, when: float) -> None:
+        """Wait for a time of the loop."""
+        waiter = self.park(None)
+        alarm = self.call_at(when, waiter.expire) if when < inf else None
+        try:
+            await waiter
+        finally:
+            if alarm is not None:
+                alarm.cancel()
 
     def park(self, queue: WaitQueue | None, item: Any = None) -> Waiter:
         """A waiter for the running task, published in ``queue``; a select publishes it itself, in several.
@@ -251,4 +277,22 @@ class LoopBound:
         return ": use it in that loop only, from a thread through anyio.from_thread.run_sync"
 
 
-__all__ = ["EMPTY", "NOWHERE", "Driver", "LoopBound", "WaitQueue", "current_driver"]
+class TimeBound(LoopBound):
+    """What goes by the clock of the loop in which it was made; another loop has another clock, so cannot take over."""
+
+    __slots__ = ()
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        driver = current_driver()
+        if driver is None:
+            raise RuntimeError(
+                f"{what} goes by the clock of a running event loop: make it in a task of asyncio or trio"
+            )
+        self.owner = driver
+
+    def forget_waiters(self) -> None:
+        raise RuntimeError(f"{self!r} went by the clock of an event loop that is closed: make a new one in this loop")
+
+
+__all__ = ["EMPTY", "NOWHERE", "Driver", "LoopBound", "TimeBound", "WaitQueue", "current_driver"]

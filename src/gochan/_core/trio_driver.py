@@ -24,7 +24,7 @@ from .waitqueue import WaitQueue
 class TrioDriver(Driver):
     """The driver of one trio run."""
 
-    __slots__ = ("ended", "ends", "token")
+    __slots__ = ("alarm_scope", "ended", "ends", "token")
 
     backend = "trio"
 
@@ -35,6 +35,7 @@ class TrioDriver(Driver):
         self.token = trio.lowlevel.current_trio_token()
         self.ended = False
         self.ends: list[Callable[[], None]] = []
+        self.alarm_scope: trio.CancelScope | None = None  # whose deadline is the timer, once there was an alarm
         self.running = self.alive
         trio.lowlevel.spawn_system_task(self._lifetime, name="gochan: end of run")
 
@@ -78,6 +79,21 @@ class TrioDriver(Driver):
         except trio.RunFinishedError:
             raise RuntimeError("the trio run has ended") from None
 
+    def arm(self, when: float) -> None:
+        if self.alarm_scope is None:
+            self.alarm_scope = trio.CancelScope()
+            trio.lowlevel.spawn_system_task(self._fire_alarms, name="gochan: timers")
+        self.alarm_scope.deadline = when
+
+    async def _fire_alarms(self) -> None:
+        # trio has deadlines, but no timers that call a function.
+        while True:
+            assert self.alarm_scope is not None
+            with self.alarm_scope:
+                await trio.sleep_forever()
+            self.alarm_scope = trio.CancelScope()
+            self.alarms.fire()
+
     def at_end(self, fn: Callable[[], None]) -> None:
         self.ends.append(fn)
 
@@ -95,6 +111,7 @@ class TrioWaiter(Waiter):
         self.item = value
         trio.lowlevel.reschedule(self.task)
 
+    @uninterruptible
     def abort(self, _raise_cancel: Any) -> Abort:
         self.withdraw()
         self.state = CANCELLED

@@ -24,9 +24,9 @@ Prior art
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from .waitqueue import Entry, WaitQueue
+from .waitqueue import Entry, WaitQueue, WatchedQueue
 
 PARKED: Final = 0
 COMMITTED: Final = 1
@@ -44,13 +44,31 @@ class Waiter(Entry):
 
     def withdraw(self) -> None:
         """Leave every queue, with nothing done (W2)."""
-        if self.entries is not None:
-            for entry in self.entries:
-                if entry.queue is not None:
-                    entry.queue.remove(entry)
-            self.entries = None
-        elif self.queue is not None:
-            self.queue.remove(self)
+        entries = self.entries
+        if entries is None:
+            queue = self.queue
+            if queue is not None:
+                queue.remove(self)
+                if queue.watched:
+                    cast("WatchedQueue", queue).left()
+            return
+        self.entries = None
+        watched: list[WatchedQueue] | None = None
+        for entry in entries:
+            queue = entry.queue
+            if queue is not None:
+                queue.remove(entry)
+                if queue.watched:
+                    watched = watched or []
+                    watched.append(cast("WatchedQueue", queue))
+        # Only now: whoever is let go by it must find no entry of this select.
+        for queue in watched or ():
+            queue.left()
+
+    def expire(self) -> None:
+        """Commit an operation that only waits for a time, unless it was cancelled."""
+        if self.state == PARKED:
+            self.commit(None)
 
     def __await__(self) -> Generator[Any, Any, Any]:
         """Suspend the task until this operation is committed (returns the value) or cancelled (raises)."""
@@ -71,4 +89,4 @@ class SelectEntry(Entry):
         self.waiter.commit((self.number, value))
 
 
-__all__ = ["CANCELLED", "COMMITTED", "PARKED", "Entry", "SelectEntry", "WaitQueue", "Waiter"]
+__all__ = ["CANCELLED", "COMMITTED", "PARKED", "Entry", "SelectEntry", "WaitQueue", "Waiter", "WatchedQueue"]

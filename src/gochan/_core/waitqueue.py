@@ -21,7 +21,8 @@ Prior art
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from collections.abc import Callable
+from typing import Any, ClassVar, Final, cast
 
 
 class Entry:
@@ -43,6 +44,8 @@ class WaitQueue:
     """Parked operations, first come first served."""
 
     __slots__ = ("head", "tail")
+
+    watched: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.head: Entry | None = None
@@ -120,6 +123,22 @@ class WaitQueue:
             assert entry.previous is previous, "Q3: broken link"
             previous, entry = entry, entry.next
         assert self.tail is previous, "Q3: the tail is not the last entry"
+
+
+class WatchedQueue(WaitQueue):
+    """One whose primitive is told when an entry has withdrawn: who stands behind it may be able to go then.
+
+    ``left`` is called when the waiter is out of every queue. It may come in the middle of a grant, when a waiter that
+    is committed takes the other entries of its select out, so it must find the primitive in order.
+    """
+
+    __slots__ = ("left",)
+
+    watched: ClassVar[bool] = True
+
+    def __init__(self, left: Callable[[], object]) -> None:
+        super().__init__()
+        self.left = left
 
 
 # What a primitive has before anybody waited on it: an idle channel should not pay for two queues.

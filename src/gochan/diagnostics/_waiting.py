@@ -21,9 +21,12 @@ from gochan._channel import Channel
 from gochan._core.driver import LoopBound
 from gochan._core.waiter import PARKED, Waiter
 from gochan._event import Signal
+from gochan._go import sleep
 from gochan._goroutine import Goroutine
 from gochan._group import Group
 from gochan._select import select
+from gochan._ticker import Ticker
+from gochan._timers import Timer
 
 from ._coroutines import chain, frame_of, has_begun, is_running, package_in
 from ._foreign import foreign_word
@@ -122,6 +125,10 @@ def _shown(case: Any) -> object:
     return case._state if goroutine is None else goroutine
 
 
+def _in_sleep(_names: Locals) -> Waiting:
+    return Waiting("sleep")
+
+
 def _on_group(word: str) -> Callable[[Locals], Waiting]:
     def describe(names: Locals) -> Waiting:
         group: Group = names["self"]
@@ -140,8 +147,11 @@ register(_channel.send, on_self("chan send"))
 register(_channel.receive, on_self("chan receive"))
 register(_channel._next, on_self("chan receive"))
 register(select, _in_select)
+register(sleep, _in_sleep)
 register(Signal.wait, on_self("event wait"))
 _goroutine: Any = Goroutine
 register(_goroutine.result, _for_goroutine)
 register(Group._wait, _on_group("goroutine wait"))
 register(Group.go_when_free, _on_group("semacquire"))
+for _operation in (Timer.wait, Ticker.wait, Ticker.__anext__):
+    register(_operation, on_self("timer wait"))

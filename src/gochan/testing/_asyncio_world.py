@@ -32,6 +32,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from contextvars import Context
+from functools import partial
 from threading import get_ident
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -373,6 +374,7 @@ class _WorldDriver(AsyncioDriver):
         self.budget = 0  # so that every operation asks ``pause``
         self.random = world.random
         self.clock = world.time
+        self.alarms.pick = partial(world.choose, "timer")
         self.ready: Any = _Ready(loop)
         self.scheduled = True
 

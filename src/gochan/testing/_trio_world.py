@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from heapq import heappop, heappush
 from threading import get_ident
 from typing import Any, Final, NoReturn
@@ -234,6 +235,7 @@ class _WorldDriver(TrioDriver):
         self.budget = 0  # so that every operation asks ``pause``
         self.random = world.random
         self.clock = world.time
+        self.alarms.pick = partial(world.choose, "timer")
 
     def park(self, queue: WaitQueue | None, item: Any = None) -> TrioWaiter:
         waiter = super().park(queue, item)
