@@ -49,3 +49,17 @@ def coroutine_of(fn: Any, args: tuple[Any, ...], asker: str) -> Coroutine[Any, A
     if type(coroutine) is CoroutineType or isinstance(coroutine, Coroutine):
         return coroutine  # pyright: ignore[reportUnknownVariableType]  # what it yields is its own affair
     raise TypeError(f"{asker} takes an async function, but {fn!r} returned {coroutine!r}")
+
+
+def refuse_uncallable(fn: Any, asker: str) -> None:
+    """Raise a TypeError unless ``fn`` is a function; for those who take plain ones and async ones."""
+    if inspect.iscoroutine(fn):
+        fn.close()
+        raise TypeError(f"{asker} takes a function and its arguments, not a coroutine: leave out the call")
+    if not callable(fn):
+        raise TypeError(f"{asker} takes a function, not {fn!r}")
+
+
+def is_coroutine(value: object) -> bool:
+    """Whether a call has to be awaited; any other awaitable is a value."""
+    return type(value) is CoroutineType or isinstance(value, Coroutine)

@@ -41,7 +41,7 @@ class ReceiveOkCase(ReceiveCase[Any]):
     __slots__ = ()
 
     def _result(self, value: Any) -> Any:
-        return (None, False) if value is CLOSED else (value, True)
+        return (None, False) if value is CLOSED else (self._channel._result(value), True)
 
 
 class SendCase(Case[None]):

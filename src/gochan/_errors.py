@@ -24,6 +24,23 @@ class ChannelClosed(anyio.EndOfStream, anyio.ClosedResourceError):
         self.channel = channel
 
 
+class Lagged(Exception):
+    """Values of a ``Broadcast`` went by before this subscription received them; the next receive goes on after them.
+
+    Go: nothing alike.
+    """
+
+    missed: int
+    """How many, since the last value that was received."""
+    channel: Any
+    """The subscription."""
+
+    def __init__(self, message: str = "values were missed", missed: int = 0, channel: Any = None) -> None:
+        super().__init__(message)
+        self.missed = missed
+        self.channel = channel
+
+
 class ContextError(Exception):
     """Why a context, or a goroutine, ended before its time."""
 

@@ -5,10 +5,11 @@ Invariant E1: a signal that is set has no waiters.
 
 from __future__ import annotations
 
+from threading import get_ident
 from typing import Any
 
 from ._case import Case
-from ._core.driver import Driver, LoopBound, uninterruptible
+from ._core.driver import Driver, LoopBound, here, threads, uninterruptible
 from ._core.waiter import SelectEntry
 from ._core.waitqueue import EMPTY, WaitQueue
 
@@ -83,7 +84,9 @@ class Signal:
             started
         """
         state = self._state
-        driver = state.enter()
+        driver = state.driver
+        if here() is not driver.home or (len(threads) > 1 and driver.ident != get_ident()):
+            driver = state.enter()
         if driver.budget:
             driver.budget -= 1
         else:

@@ -29,7 +29,7 @@ class Owner(Protocol):
         """Cancel this one."""
         ...
 
-    def _ended(self, error: BaseException | None) -> None:
+    def _ended(self, goroutine: Goroutine[Any], error: BaseException | None) -> None:
         """One that ran has ended, with this error if it failed."""
         ...
 
@@ -169,7 +169,20 @@ class TaskGoroutine(Goroutine[T_co]):
                 self._end("done", task.result())
             else:
                 self._end("failed", (error, error.__traceback__))
-        group._ended(error)
+        group._ended(self, error)
+
+
+def tell_where(error: BaseException, goroutine: Goroutine[Any]) -> None:
+    """Note in an error in which goroutine it arose, and where that was started."""
+    code, _, parent = goroutine._made
+    by = f"goroutine {parent}" if parent else "a task"
+    try:
+        error.add_note(
+            f"in goroutine {goroutine.id} {goroutine.name!r}, started by {by} in {code.co_qualname} "
+            f"({code.co_filename}:{goroutine._line})"
+        )
+    except Exception:  # noqa: S110
+        pass  # an exception may refuse every change of it, as a frozen dataclass does
 
 
 def number_of(task: Any) -> int:

@@ -21,7 +21,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
-from functools import partial
 from sys import _getframe
 from threading import get_ident
 from types import FrameType, TracebackType
@@ -32,11 +31,14 @@ import anyio
 from typing_extensions import TypeVarTuple, Unpack
 
 from ._callables import coroutine_of, refuse_plain
+from ._context import Context as Ctx
 from ._core.asyncio_driver import AsyncioDriver
 from ._core.driver import NOWHERE, Driver, current_driver, here, nothing
-from ._core.scopes import adopt, cancel_until_gone, native
-from ._goroutine import Goroutine, TaskGoroutine, number_of
+from ._core.scopes import cancel_until_gone, native
+from ._goroutine import Goroutine, TaskGoroutine, number_of, tell_where
+from ._group_context import GroupContext
 from ._group_state import STOPPED, GroupState, Pending
+from ._group_tasks import start
 from ._nearest import Nearest, current
 
 T = TypeVar("T")
@@ -51,6 +53,7 @@ class Group:
     own exception is one of them.
 
     Args:
+        ctx: when this context ends, the goroutines are cancelled and the group raises the context's error.
         limit: how many goroutines run at a time; ``None`` is any number.
         errors: ``"first"`` raises the first error itself instead of a group of all.
 
@@ -68,7 +71,9 @@ class Group:
         [0, 1, 4]
     """
 
-    def __init__(self, *, limit: int | None = None, errors: Literal["all", "first"] = "all") -> None:
+    def __init__(
+        self, *, ctx: Ctx | None = None, limit: int | None = None, errors: Literal["all", "first"] = "all"
+    ) -> None:
         if not isinstance(cast("object", limit), int | None) or isinstance(limit, bool):
             raise TypeError(f"the limit of a group is a number of goroutines or None, not {limit!r}")
         if limit is not None and limit < 1:
@@ -76,6 +81,7 @@ class Group:
         if errors not in ("all", "first"):
             raise ValueError(f"errors is 'all' or 'first', not {errors!r}")
         self._limit = limit
+        self._contexts = GroupContext(ctx, self)
         self._errors_mode = errors
         self._state: Literal["new", "open", "ended"] = "new"
         self._stopped = False
@@ -90,6 +96,7 @@ class Group:
         self._loop: Any = None
         self._context: Context | None = None  # for what the loop calls when a goroutine has ended
         self._unadopted: set[asyncio.Task[Any]] = set()
+        self._beside: set[Goroutine[Any]] = set()  # above the limit, and not counted in it
         self._parent: Nearest | None = None
         self._host = 0
 
@@ -113,6 +120,8 @@ class Group:
         current.set(self)
         if self._stopped:
             self._scope.cancel()
+        elif self._contexts.above is not None:
+            self._contexts.follow()
         return self
 
     async def __aexit__(
@@ -127,7 +136,7 @@ class Group:
                         cancelled = error
                     else:
                         self._errors.append(error)
-                    self._stop()
+                    self._stop(None if cancelled is error else error)
                 cancelled = await self._wait(cancelled)
                 self._state = "ended"
                 if self._nursery_manager is not None:
@@ -151,6 +160,8 @@ class Group:
             return False
         finally:
             self._state = "ended"
+            self._contexts.leave()
+            self._contexts.end(self._cause)
             del cancelled, error
 
     async def _wait(self, cancelled: BaseException | None) -> BaseException | None:
@@ -243,8 +254,19 @@ class Group:
         else:
             if not reserved:
                 self._active += 1
-            self._start(goroutine, coroutine, None)
+            start(self, goroutine, coroutine, None)
         return goroutine
+
+    @property
+    def ctx(self) -> Ctx:
+        """A context that is cancelled with the first error as its cause, by ``cancel``, or when the group ends.
+
+        Go: what ``errgroup.WithContext`` returns.
+        """
+        ctx = self._contexts.context()
+        if self._stopped or self._state == "ended":
+            self._contexts.end(self._cause)
+        return ctx
 
     def cancel(self, cause: BaseException | None = None) -> None:
         """End the group quietly: cancel its goroutines and its body; ``async with`` is left without an error.
@@ -253,9 +275,7 @@ class Group:
             RuntimeError: the group belongs to another event loop or thread.
         """
         self._check_here("cancel")
-        if self._cause is None:
-            self._cause = cause
-        self._stop()
+        self._stop(cause)
 
     def __repr__(self) -> str:
         limit = "" if self._limit is None else f"/{self._limit}"
@@ -316,7 +336,21 @@ class Group:
                 self._queues.places.append(entry)
                 return goroutine
         self._active += 1
-        self._start(goroutine, coroutine, None)
+        start(self, goroutine, coroutine, None)
+        return goroutine
+
+    def _go_beside(
+        self, fn: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...], name: str | None, caller: FrameType
+    ) -> Goroutine[T]:
+        """Start one that takes no place of the limit: those who hold the places wait for what it does."""
+        self._check_open()
+        coroutine = coroutine_of(fn, args, "Group.go()")
+        goroutine: Goroutine[T] = self._goroutine(fn, name, caller)
+        if self._limit is not None:
+            self._limit += 1
+            self._beside.add(goroutine)
+        self._active += 1
+        start(self, goroutine, coroutine, None)
         return goroutine
 
     def _number_of(self, task: object) -> int:
@@ -324,55 +358,6 @@ class Group:
         while outermost._parent is not None:
             outermost = cast("Group", outermost._parent)
         return 1 if id(task) == outermost._host else number_of(task)
-
-    def _start(self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any], context: Context | None) -> None:
-        goroutine._state = "running"
-        # What the goroutine starts itself belongs here, wherever the call stood.
-        if context is not None or current.get() is not self:
-            if context is None:
-                context = copy_context()
-            context.run(current.set, self)
-        if self._nursery is None:
-            # Not loop.create_task: with eager tasks the goroutine would run before it is a member of the scope.
-            task = asyncio.Task(coroutine, loop=self._loop, name=goroutine.name, context=context)
-            if not adopt(task, self._scope, self._host):
-                self._unadopted.add(task)
-                task.add_done_callback(self._unadopted.discard)
-                if self._stopped:
-                    cancel_until_gone(task, self._scope)
-            goroutine._task = task
-            # The context is there to save the copy that asyncio would make for each.
-            task.add_done_callback(cast("TaskGoroutine[Any]", goroutine), context=self._context)
-            return
-        import trio
-
-        goroutine._task = trio.CancelScope()
-        start = partial(self._nursery.start_soon, self._trio_main, goroutine, coroutine, name=goroutine.name)
-        if context is None:
-            start()
-        else:
-            context.run(start)
-
-    async def _trio_main(self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any]) -> None:
-        import trio
-
-        failure: BaseException | None = None
-        try:
-            with goroutine._task:
-                value = await coroutine
-                goroutine._end("done", value)
-        except trio.Cancelled:
-            pass  # the task ends here, so nobody misses it; its group's scope has its own
-        except BaseExceptionGroup as error:
-            # A nursery inside the goroutine reports the cancellations of its tasks in a group.
-            failure = error.split(trio.Cancelled)[1]
-        except BaseException as error:
-            failure = error
-        if failure is not None:
-            goroutine._end("failed", (failure, failure.__traceback__))
-        elif goroutine._group is not None:
-            goroutine._end("cancelled", goroutine._outcome)
-        self._ended(failure)
 
     def _refuse(self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any]) -> None:
         coroutine.close()
@@ -391,20 +376,26 @@ class Group:
         else:
             task.cancel()
 
-    def _ended(self, error: BaseException | None) -> None:
+    def _ended(self, goroutine: Goroutine[Any], error: BaseException | None) -> None:
         if error is not None:
+            tell_where(error, goroutine)
             self._fail(error)
+        if self._beside and goroutine in self._beside:
+            self._beside.discard(goroutine)
+            if self._limit is not None:
+                self._limit -= 1
         self._leave()
 
     def _fail(self, error: BaseException) -> None:
-        """As if a goroutine had failed: what was called on behalf of the group did."""
-        self._errors.append(error)
-        self._stop()
+        """As if a goroutine had failed: one has, or what was called on behalf of the group did."""
+        if not any(known is error for known in self._errors[-1:]):  # a WaitGroup tells before it counts down
+            self._errors.append(error)
+        self._stop(error)
 
     def _leave(self) -> None:
         """A place is free (G2, G3)."""
         places = self._queues.places
-        if places.head is not None and not self._stopped:
+        if places.head is not None and not self._stopped and (self._limit is None or self._active <= self._limit):
             places.commit_first(None)
             return
         self._active -= 1
@@ -416,10 +407,12 @@ class Group:
         if queues.host.head is not None and not self._active and queues.places.head is None:
             queues.host.commit_first(None)
 
-    def _stop(self) -> None:
+    def _stop(self, cause: BaseException | None = None) -> None:
         if self._stopped:
             return
         self._stopped = True
+        self._cause = cause
+        self._contexts.end(cause)
         self._queues.places.drain(STOPPED)
         if self._state == "open":
             self._scope.cancel()
@@ -427,6 +420,6 @@ class Group:
                 cancel_until_gone(task, self._scope)
 
     def _raise(self) -> None:
-        if self._errors_mode == "first":
+        if self._errors_mode == "first" or (self._contexts.error is not None and len(self._errors) == 1):
             raise self._errors[0]
         raise BaseExceptionGroup("unhandled errors in a Group", self._errors)

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from contextvars import Context
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from ._core.driver import LoopBound
 from ._core.waitqueue import Entry, WaitQueue
 from ._goroutine import Goroutine
+from ._group_tasks import start
 
-
-class Starter(Protocol):
-    """What a goroutine that waits for its place asks of its group."""
-
-    def _start(self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any], context: Context | None) -> None:
-        """Start it now."""
-        ...
-
-    def _refuse(self, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any]) -> None:
-        """End it, since it never started."""
-        ...
+if TYPE_CHECKING:
+    from ._group import Group
 
 
 class Pending(Entry):
@@ -29,7 +21,7 @@ class Pending(Entry):
     __slots__ = ("context", "coroutine", "goroutine", "group")
 
     def __init__(
-        self, group: Starter, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any], context: Context
+        self, group: Group, goroutine: Goroutine[Any], coroutine: Coroutine[Any, Any, Any], context: Context
     ) -> None:
         self.group = group
         self.goroutine = goroutine
@@ -39,7 +31,7 @@ class Pending(Entry):
 
     def commit(self, value: Any) -> None:
         if value is None:
-            self.group._start(self.goroutine, self.coroutine, self.context)
+            start(self.group, self.goroutine, self.coroutine, self.context)
         else:
             self.group._refuse(self.goroutine, self.coroutine)
 

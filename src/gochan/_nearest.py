@@ -31,6 +31,12 @@ class Nearest(Protocol):
         """Start a goroutine that was made where ``caller`` is."""
         ...
 
+    def _go_beside(
+        self, fn: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...], name: str | None, caller: FrameType
+    ) -> Goroutine[Any]:
+        """Start one that takes no place of a limit: those who hold the places wait for what it does."""
+        ...
+
     def _fail(self, error: BaseException) -> None:
         """Let it end as if a goroutine of it had failed."""
         ...

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from math import isnan
+from math import inf, isnan
 from numbers import Real
 from typing import cast
 
 
 def duration(seconds: float, what: str) -> float:
     """``seconds`` as a float, or a TypeError or ValueError that names what they were meant for."""
-    if not isinstance(cast("object", seconds), Real) or isinstance(seconds, bool):
-        raise TypeError(f"{what} is a number of seconds, not {seconds!r}")
-    seconds = float(seconds)
+    if type(seconds) is not float:  # asking an abstract class takes longer than all the rest
+        if not isinstance(cast("object", seconds), Real) or isinstance(seconds, bool):
+            raise TypeError(f"{what} is a number of seconds, not {seconds!r}")
+        try:
+            seconds = float(seconds)
+        except OverflowError:  # of an int or a fraction; no shorter for being so long
+            seconds = inf if seconds > 0 else -inf
     if isnan(seconds):
         raise ValueError(f"{what} is a number of seconds, not {seconds!r}")
     return seconds

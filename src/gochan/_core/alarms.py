@@ -20,13 +20,18 @@ Why not
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
+from itertools import takewhile
 from math import inf
+from time import get_clock_info
 from typing import Final
 
 SWEEP: Final = 64  # dead alarms that are not worth sweeping out
+
+# Seconds by which a loop may be early: asyncio takes what is due within one tick of its clock as due.
+EARLY: Final = max(get_clock_info("monotonic").resolution, 0.000_001)
+TICK: Final = 0.001  # seconds; what the coarsest clock, that of uvloop, can tell apart
 
 
 class Alarm:
@@ -48,7 +53,7 @@ class Alarm:
                 self._alarms.one_died(self)
 
     def __repr__(self) -> str:
-        return f"<Alarm at {self.when} {'spent' if self._fn is None else self._fn!r}>"
+        return f"<Alarm at {self.when} {'spent' if self._fn is None else repr(self._fn)}>"
 
 
 _Entry = tuple[float, int, Alarm]
@@ -94,10 +99,16 @@ class Alarms:
 
     def fire(self) -> None:
         """What the loop's timer calls."""
-        now = max(self.clock(), self.armed)  # loops are early, by the resolution of their clock
+        now = self.clock()
+        if now < self.armed - EARLY:
+            # Not yet. uvloop rounds to its milliseconds, also downwards; and on trio the alarm whose time had come
+            # may have been cancelled in the same turn. Less than a tick would be rounded to nothing: a busy wait.
+            self.arm(max(self.armed, now + TICK))
+            return
+        now = max(now, self.armed)
         self.armed = inf
         heap = self.heap
-        due: deque[_Entry] = deque()
+        due: list[_Entry] = []
         while heap and heap[0][0] <= now:
             entry = heappop(heap)
             entry[2]._queued = False
@@ -106,8 +117,7 @@ class Alarms:
             else:
                 due.append(entry)
         try:
-            while due:
-                alarm = (due.popleft() if self.pick is None else self._picked(due))[2]
+            for alarm in self._taken_from(due):
                 fn, alarm._fn = alarm._fn, None
                 if fn is not None:  # it may have been cancelled by one that fired before it
                     fn()
@@ -118,13 +128,17 @@ class Alarms:
                 heappush(heap, entry)
             self._rearm()
 
-    def _picked(self, due: deque[_Entry]) -> _Entry:
-        assert self.pick is not None
-        equal = [entry for entry in due if entry[0] == due[0][0]]
-        labels = [f"{count} {getattr(alarm._fn, '__qualname__', 'alarm')}" for _, count, alarm in equal]
-        chosen = equal[self.pick(labels) if len(equal) > 1 else 0]
-        due.remove(chosen)
-        return chosen
+    def _taken_from(self, due: list[_Entry]) -> Iterator[Alarm]:
+        """T2: one after the other, each gone from ``due`` when it is given."""
+        due.reverse()
+        labels: list[str] = []  # of those at the end, which are due at one time
+        while due:
+            number = 0
+            if self.pick is not None:
+                labels = labels or _labels(due)
+                number = self.pick(labels) if len(labels) > 1 else 0
+                del labels[number]
+            yield due.pop(-1 - number)[2]
 
     def _rearm(self) -> None:
         """T1."""
@@ -138,6 +152,14 @@ class Alarms:
             self.arm(when)
 
     def _check(self) -> None:
+        assert all(alarm._queued for _, _, alarm in self.heap), "T1: one in the heap does not know it"
         living = [entry[0] for entry in self.heap if entry[2]._fn is not None]
         assert len(self.heap) - len(living) == self.dead, "T1: the dead are not counted"
         assert self.armed == min(living, default=inf), "T1: the loop's timer is not at the earliest alarm"
+
+
+def _labels(due: list[_Entry]) -> list[str]:
+    """Of the alarms that are due first, at the end of the list."""
+    first = due[-1][0]
+    equal = takewhile(lambda entry: entry[0] == first, reversed(due))
+    return [f"{count} {getattr(alarm._fn, '__qualname__', 'alarm')}" for _, count, alarm in equal]

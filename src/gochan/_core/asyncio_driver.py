@@ -116,8 +116,10 @@ class AsyncioDriver(Driver):
     def arm(self, when: float) -> None:
         if self.timer is not None:
             self.timer.cancel()
-        # In a context of its own: that of the task which happens to arm it would be kept alive.
-        self.timer = None if when == inf else self.loop.call_at(when, self.alarms.fire, context=Context())
+        self.timer = None
+        if when < inf and not self.loop.is_closed():  # tasks that die with their loop withdraw after its end
+            # In a context of its own: that of the task which happens to arm it would be kept alive.
+            self.timer = self.loop.call_at(when, self.alarms.fire, context=Context())
 
     def at_end(self, fn: Callable[[], None]) -> None:
         self.ends.append(fn)

@@ -148,6 +148,7 @@ class Driver:
         """Have ``fn()`` called in the loop, outside any task, at this time of the loop."""
         return self.alarms.add(when, fn)
 
+    @uninterruptible
     async def sleep_until(self, when: float) -> None:
         """Wait for a time of the loop."""
         waiter = self.park(None)
@@ -198,22 +199,31 @@ NOWHERE: Final = Driver()
 NOWHERE.budget = 0
 
 
+# Who knows it on trio and on asyncio, once that was asked: an import statement costs a microsecond each time.
+_trio: list[Callable[[], Driver | None]] = []
+_asyncio: list[Callable[[asyncio.AbstractEventLoop], Driver]] = []
+
+
 def current_driver() -> Driver | None:
     """The driver of the event loop that runs in this thread, if any."""
     # trio first: in trio's guest mode both run, and only inside a trio task is trio the one that counts.
     if "trio" in sys.modules:
-        from . import trio_driver
+        if not _trio:
+            from . import trio_driver
 
-        driver = trio_driver.running_driver()
+            _trio.append(trio_driver.running_driver)
+        driver = _trio[0]()
         if driver is not None:
             return driver
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         return None
-    from . import asyncio_driver
+    if not _asyncio:
+        from . import asyncio_driver
 
-    return asyncio_driver.driver_of(loop)
+        _asyncio.append(asyncio_driver.driver_of)
+    return _asyncio[0](loop)
 
 
 class LoopBound:
@@ -272,6 +282,10 @@ class LoopBound:
             f"{self!r} belongs to the {self.owner.backend} event loop that first waited on it and was used from "
             f"{where}{self.remedy()}"
         )
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        # A copy would share its waiters with the original.
+        raise TypeError(f"{self!r} cannot be copied or pickled: pass on the object itself")
 
     def remedy(self) -> str:
         return ": use it in that loop only, from a thread through anyio.from_thread.run_sync"

@@ -80,6 +80,8 @@ class TrioDriver(Driver):
             raise RuntimeError("the trio run has ended") from None
 
     def arm(self, when: float) -> None:
+        if self.ended:  # tasks that die with their run withdraw after its end
+            return
         if self.alarm_scope is None:
             self.alarm_scope = trio.CancelScope()
             trio.lowlevel.spawn_system_task(self._fire_alarms, name="gochan: timers")
