@@ -8,6 +8,8 @@ Shape
 Invariants
     M1  There is an alarm, at ``due()``, exactly while somebody waits and that time comes.
     M2  Whoever comes when the value is there, but others have waited longer for it, waits behind them.
+    M3  There is a queue exactly while somebody waits. It knows the state, and the state knows it: a cycle that only
+        the collector would free.
 
 Why not
     A channel of capacity 1 that the loop's timer sends to: stop and reset then have to drain it, Go's trap until 1.23.
@@ -19,11 +21,12 @@ Prior art
 from __future__ import annotations
 
 from math import inf
+from threading import get_ident
 from typing import Any
 
 from ._case import Case
 from ._core.alarms import Alarm
-from ._core.driver import Driver, TimeBound, uninterruptible
+from ._core.driver import Driver, TimeBound, here, threads, uninterruptible
 from ._core.waiter import SelectEntry
 from ._core.waitqueue import EMPTY, WaitQueue, WatchedQueue
 
@@ -35,6 +38,8 @@ class AlarmState(TimeBound):
 
     def __init__(self, what: str) -> None:
         super().__init__(what)
+        assert self.owner is not None
+        self.driver = self.owner  # so that a select finds it to be of the loop that its other cases are of
         self.alarm: Alarm | None = None
         self.waiters: WaitQueue = EMPTY
 
@@ -56,7 +61,9 @@ class AlarmState(TimeBound):
 
     async def turn(self) -> Driver:
         """What every operation begins with."""
-        driver = self.enter()
+        driver = self.driver
+        if here() is not driver.home or (len(threads) > 1 and driver.ident != get_ident()):
+            driver = self.enter()
         if driver.budget:
             driver.budget -= 1
         else:
@@ -69,39 +76,38 @@ class AlarmState(TimeBound):
         if self.ready():
             return self.take()
         waiter = driver.park(self.waiting(), item)
-        self.arm()
+        self.adjust()
         return await waiter
 
     def waiting(self) -> WaitQueue:
         if self.waiters is EMPTY:
-            self.waiters = WatchedQueue(self.left)
+            self.waiters = WatchedQueue(self.adjust)
         return self.waiters
 
-    def left(self) -> None:
+    def adjust(self) -> None:
+        """M1 and M3, after anything that changes who waits, or for when."""
+        when = inf
         if self.waiters.head is None:
-            self.disarm()
-
-    def arm(self) -> None:
-        """M1."""
-        if self.alarm is None and self.waiters.head is not None:
+            self.waiters = EMPTY
+        else:
             when = self.due()
-            if when < inf:
-                assert self.owner is not None
-                self.alarm = self.owner.call_at(when, self.fire)
-
-    def disarm(self) -> None:
-        if self.alarm is not None:
-            self.alarm.cancel()
-            self.alarm = None
+        alarm = self.alarm
+        if alarm is not None:
+            if alarm.when == when:
+                return
+            alarm.cancel()
+        assert self.owner is not None
+        self.alarm = self.owner.call_at(when, self.fire) if when < inf else None
 
     @uninterruptible
     def fire(self) -> None:
         self.alarm = None
         self.waiters.commit_first(self.take())
-        self.arm()
+        self.adjust()
 
     def _check(self) -> None:
         self.waiters._check()
+        assert (self.waiters is EMPTY) == (self.waiters.head is None), "M3: a queue for nobody, or the one of all"
         armed = self.waiters.head is not None and self.due() < inf
         assert (self.alarm is not None) == armed, "M1: set in the loop for nobody, or not set"
         assert self.alarm is None or self.alarm.when == self.due(), "M1: set for another time"
@@ -125,4 +131,4 @@ class AlarmCase(Case[float]):
     def _publish(self, entry: SelectEntry, driver: Driver) -> None:
         entry.item = None
         self._state.waiting().append(entry)
-        self._state.arm()
+        self._state.adjust()

@@ -23,6 +23,7 @@ from ._case import Case
 from ._core.driver import uninterruptible
 from ._seconds import period as positive
 
+SHORTEST: Final = 1e-9  # seconds; finer than the clock of any loop, and as fine as Go's durations
 _ITERATION: Final = object()  # waits for the next tick or the end, not for a ticker that goes on some day
 _STOPPED: Final = object()
 
@@ -36,25 +37,32 @@ class _TickerState(AlarmState):
 
     @uninterruptible
     def begin(self, period: float) -> None:
-        self.disarm()
         self.stopped = False
-        self.period = period
+        self.period = max(period, SHORTEST)
         self.start = self.now()
         self.place = 1
-        self.arm()
+        self.adjust()
+
+    def at(self, place: int) -> float:
+        return self.start + place * self.period
 
     def due(self) -> float:
-        return inf if self.stopped else self.start + self.place * self.period
+        return inf if self.stopped else self.at(self.place)
 
     def take(self) -> float:
-        tick = self.due()
-        self.place = max(self.place, floor((self.now() - self.start) / self.period)) + 1  # K1
+        tick, now = self.due(), self.now()
+        last = floor((now - self.start) / self.period)
+        # As floats the quotient and the place on the grid may disagree by one.
+        if self.at(last) > now:
+            last -= 1
+        elif self.at(last + 1) <= now:
+            last += 1
+        self.place = max(self.place, last) + 1  # K1
         return tick
 
     @uninterruptible
     def stop(self) -> None:
         self.stopped = True
-        self.disarm()
         entry = self.waiters.head
         while entry is not None:
             following = entry.next
@@ -62,6 +70,7 @@ class _TickerState(AlarmState):
                 self.waiters.remove(entry)
                 entry.commit(_STOPPED)
             entry = following
+        self.adjust()
 
     def __repr__(self) -> str:
         state = "stopped" if self.stopped else f"next at {self.due()}"

@@ -18,7 +18,7 @@ class _TimerState(AlarmState):
 
     def __init__(self, seconds: float) -> None:
         super().__init__("a Timer")
-        self.when = self.now() + seconds
+        self.when = self.now() + max(seconds, 0.0)
 
     def due(self) -> float:
         return self.when
@@ -31,9 +31,8 @@ class _TimerState(AlarmState):
     def set(self, when: float) -> bool:
         """Give it another time; whether it had a value to come."""
         was_active = self.when < inf
-        self.disarm()
         self.when = when
-        self.arm()
+        self.adjust()
         return was_active
 
     def __repr__(self) -> str:
@@ -89,7 +88,7 @@ class Timer:
         """
         seconds = duration(seconds, "the time of a Timer")
         self._state.check()
-        return self._state.set(self._state.now() + seconds)
+        return self._state.set(self._state.now() + max(seconds, 0.0))
 
     async def wait(self) -> float:
         """Wait for the value: the loop's time at which it was due.

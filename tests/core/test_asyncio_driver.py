@@ -64,7 +64,8 @@ def test_an_interrupted_drain_goes_on(ending: BaseException, who: int, how: str,
         else:
             for number in range(6):
                 channel.send_nowait(number)
-        await asyncio.sleep(0.001)
+        for _ in range(5):
+            await asyncio.sleep(0)
         return tasks
 
     running = loop.create_task(main())
@@ -264,7 +265,7 @@ async def test_asyncio_s_own_tools_see_a_parked_task() -> None:
     assert task in asyncio.all_tasks()
     assert "receive" in repr(task)
     assert len(task.get_stack()) == 1
-    done, pending = await asyncio.wait([task], timeout=0.001)
+    done, pending = await asyncio.wait([task], timeout=0)
     assert (done, pending) == (set(), {task})
     shielded = asyncio.shield(task)
     await channel.send(1)

@@ -110,7 +110,10 @@ def test_giving_up_leaves_the_queue() -> None:
 
 
 async def test_a_timeout_that_meets_a_commit() -> None:
-    """The loop decides, and the thread believes it: the value is either here or still there, never neither."""
+    """The loop decides, and the thread believes it: the value is either here or still there, never neither.
+
+    The thread's time-out is real: a thread has no other clock.
+    """
     channel = Channel[int]()
     view = channel.blocking()
     received = 0
@@ -158,7 +161,8 @@ def test_everybody_is_woken_at_the_end(backend: Backend) -> None:
         bridges.append(bridge())
         calls.extend(Call(hammer, view) for _ in range(3))
         calls.extend(Call(view.receive) for _ in range(3))
-        await anyio.sleep(0.01)
+        while channel.statistics().receivers_waiting < 3:
+            await anyio.sleep(0.0005)
 
     anyio.run(main, backend=backend)
     try:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from typing import Any
 
+import anyio
 import pytest
 
-from gochan._core.waitqueue import Entry, WaitQueue
+from gochan import Event, Group, select
+from gochan._case import Case
+from gochan._core.driver import Driver, LoopBound
+from gochan._core.waiter import SelectEntry
+from gochan._core.waitqueue import Entry, WaitQueue, WatchedQueue
 
 
 class Place(Entry):
@@ -83,3 +90,157 @@ def test_check_finds_a_broken_queue() -> None:
                 places[2].previous = places[0]
         with pytest.raises(AssertionError, match="Q"):
             queue._check()
+
+
+# ---- watched ----
+
+
+class Watched(LoopBound):
+    """A primitive with nothing but a watched queue: who comes waits, until somebody is let go."""
+
+    def __init__(self, left: Callable[[], object]) -> None:
+        super().__init__()
+        self.waiters = WatchedQueue(left)
+
+    async def wait(self) -> Any:
+        driver = self.enter()
+        self.owner = driver
+        return await driver.park(self.waiters)
+
+    def __case__(self) -> Case[Any]:
+        return WatchedCase(self)
+
+    def forget_waiters(self) -> None:
+        raise AssertionError
+
+
+class WatchedCase(Case[Any]):
+    """Never ready."""
+
+    def __init__(self, place: Watched) -> None:
+        self._state = place
+
+    def _ready(self) -> bool:
+        return False
+
+    def _publish(self, entry: SelectEntry, driver: Driver) -> None:
+        entry.item = None
+        self._state.owner = driver
+        self._state.waiters.append(entry)
+
+
+async def test_a_waiter_that_leaves_is_told_when_it_is_out() -> None:
+    """Cancelled, it is in the queue no more when ``left`` runs, and those behind it stand first."""
+    lengths: list[int] = []
+    place = Watched(lambda: lengths.append(len(place.waiters)))
+    async with Group() as group:
+        waiting = [group.go(place.wait) for _ in range(3)]
+        await anyio.wait_all_tasks_blocked()
+        for goroutine in waiting:
+            goroutine.cancel()
+            await goroutine.done.wait()
+            place.waiters._check()
+    assert lengths == [2, 1, 0]
+
+
+async def test_a_commit_is_no_leaving() -> None:
+    """Neither of a plain operation nor of a select."""
+    told: list[None] = []
+    place = Watched(lambda: told.append(None))
+    async with Group() as group:
+        results = [group.go(place.wait), group.go(select, Event(), place)]
+        await anyio.wait_all_tasks_blocked()
+        place.waiters.commit_first("first")
+        place.waiters.drain("all")
+    assert [await goroutine.result() for goroutine in results] in (["first", (1, "all")], ["all", (1, "first")])
+    assert told == []
+
+
+@pytest.mark.parametrize("ends", ["another case", "cancelled"])
+async def test_a_select_has_left_every_queue_before_anybody_is_told(ends: str) -> None:
+    """Whoever is let go by ``left`` finds no entry of it anywhere; each queue is told of each entry."""
+    seen: list[tuple[int, int]] = []
+
+    def left() -> None:
+        for place in (a, b):
+            place.waiters._check()
+        seen.append((len(a.waiters), len(b.waiters)))
+
+    a, b, event = Watched(left), Watched(left), Event()
+    with anyio.fail_after(5):
+        async with Group() as group:
+            goroutine = group.go(select, a, event, b, a)
+            await anyio.wait_all_tasks_blocked()
+            assert (len(a.waiters), len(b.waiters)) == (2, 1)
+            if ends == "cancelled":
+                goroutine.cancel()
+            else:
+                event.set()
+            await goroutine.done.wait()
+    assert seen == [(0, 0)] * 3
+
+
+async def test_the_queue_of_the_case_that_won_is_not_told() -> None:
+    """But that of its sister is, before the task goes on."""
+    told: list[str] = []
+    a, b = Watched(lambda: told.append("a")), Watched(lambda: told.append("b"))
+    async with Group() as group:
+        goroutine = group.go(select, a, b)
+        await anyio.wait_all_tasks_blocked()
+        a.waiters.commit_first("won")
+        assert told == ["b"]
+        assert await goroutine.result() == (0, "won")
+    assert told == ["b"]
+
+
+async def test_left_may_let_the_next_go() -> None:
+    """In the middle of a commit, too: who is let go may be another case of a select that stands in the same queues."""
+    order: list[str] = []
+    a = Watched(lambda: None)
+
+    def left() -> None:
+        order.append("left b")
+        if b.waiters:
+            b.waiters.commit_first("from left")
+
+    b = Watched(left)
+    with anyio.fail_after(5):
+        async with Group() as group:
+            first = group.go(select, a, b)
+            await anyio.wait_all_tasks_blocked()
+            second = group.go(select, a, b)
+            await anyio.wait_all_tasks_blocked()
+            third = group.go(b.wait)
+            await anyio.wait_all_tasks_blocked()
+            a.waiters.commit_first("from a")
+            # The second was let go by the first one's leaving, and left the queue of a: nobody else was told of b.
+            assert len(a.waiters) == 0
+            assert len(b.waiters) == 1
+            b.waiters.commit_first("last")
+            assert await first.result() == (0, "from a")
+            assert await second.result() == (1, "from left")
+            assert await third.result() == "last"
+    assert order == ["left b"]
+
+
+async def test_left_may_end_a_chain_of_waiters() -> None:
+    """Each one that leaves cancels the next, in its ``left``: as deep as the queue is long."""
+    place = Watched(lambda: None)
+    leaving: list[int] = []
+
+    def left() -> None:
+        leaving.append(len(place.waiters))
+        head = place.waiters.head
+        if isinstance(head, SelectEntry):
+            head.waiter.withdraw()
+            head.waiter.commit((0, "gone"))
+
+    place = Watched(left)
+    with anyio.fail_after(5):
+        async with Group() as group:
+            waiting = [group.go(select, place) for _ in range(20)]
+            await anyio.wait_all_tasks_blocked()
+            waiting[0].cancel()
+            results = [await goroutine.result() for goroutine in waiting[1:]]
+    assert results == [(0, "gone")] * 19
+    assert leaving == list(range(19, -1, -1))

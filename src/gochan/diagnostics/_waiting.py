@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any, Final
 
+from gochan._broadcast import Broadcast
 from gochan._channel import Channel
 from gochan._core.driver import LoopBound
 from gochan._core.waiter import PARKED, Waiter
@@ -24,7 +25,16 @@ from gochan._event import Signal
 from gochan._go import sleep
 from gochan._goroutine import Goroutine
 from gochan._group import Group
+from gochan._limiter import Limiter
+from gochan._receiving import Receiving
 from gochan._select import select
+from gochan._singleflight import SingleFlight
+from gochan._sync.cond import Cond
+from gochan._sync.mutex import Mutex
+from gochan._sync.once import OnceState
+from gochan._sync.rwmutex import RWMutex
+from gochan._sync.semaphore import Semaphore
+from gochan._sync.wait_group import WaitGroup
 from gochan._ticker import Ticker
 from gochan._timers import Timer
 
@@ -129,6 +139,14 @@ def _in_sleep(_names: Locals) -> Waiting:
     return Waiting("sleep")
 
 
+def _on_cond(names: Locals) -> Waiting:
+    cond: Cond = names["self"]
+    claim = names.get("claim")
+    if claim is not None and claim.queue is not None:  # it was signalled or cancelled
+        return Waiting("sync.Mutex.Lock", (cond.mutex._state,), shown=(cond.mutex,))
+    return Waiting("sync.Cond.Wait", (cond._state,), shown=(cond,))
+
+
 def _on_group(word: str) -> Callable[[Locals], Waiting]:
     def describe(names: Locals) -> Waiting:
         group: Group = names["self"]
@@ -140,6 +158,22 @@ def _on_group(word: str) -> Callable[[Locals], Waiting]:
 def _for_goroutine(names: Locals) -> Waiting:
     goroutine: Goroutine[Any] = names["self"]
     return Waiting("goroutine wait", (goroutine.done._state,), shown=(goroutine,))
+
+
+def _in_once(names: Locals) -> Waiting:
+    state: OnceState = names["self"]
+    return Waiting("sync.Once.Do", (state,), shown=(state,))
+
+
+def _for_flight(names: Locals) -> Waiting:
+    flight: Any = names["flight"]
+    return Waiting("goroutine wait", (flight,), shown=(flight.goroutine or flight,))
+
+
+def _in_limiter(names: Locals) -> Waiting:
+    limiter, ctx = names["self"], names["ctx"]
+    ends = () if ctx is None else (ctx.done._state,)
+    return Waiting("sleep", (limiter._state, *ends), shown=(limiter,))
 
 
 _channel: Any = Channel  # of anything
@@ -155,3 +189,17 @@ register(Group._wait, _on_group("goroutine wait"))
 register(Group.go_when_free, _on_group("semacquire"))
 for _operation in (Timer.wait, Ticker.wait, Ticker.__anext__):
     register(_operation, on_self("timer wait"))
+_broadcast: Any = Broadcast
+register(_broadcast.publish, on_self("chan send"))
+_receiving: Any = Receiving
+register(_receiving._next, on_self("chan receive"))
+register(Mutex.acquire, on_self("sync.Mutex.Lock"))
+register(RWMutex.acquire_read, on_self("sync.RWMutex.RLock"))
+register(RWMutex.acquire_write, on_self("sync.RWMutex.Lock"))
+register(Cond.wait, _on_cond)
+register(Semaphore.acquire, on_self("semacquire"))
+register(WaitGroup.wait, on_self("sync.WaitGroup.Wait"))
+register(OnceState.turn, _in_once)
+_flights: Any = SingleFlight
+register(_flights._wait, _for_flight)
+register(Limiter.wait, _in_limiter)
