@@ -12,10 +12,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from .contests import CONTESTS
+from .contests import CONTESTS as CHANNELS
 from .harness import Backend, Contest, Score
 from .memory import COUNT, WEIGHTS, Weight
+from .toolbox_contests import TOOLBOX
 
+CONTESTS = (*CHANNELS, *TOOLBOX)
 TURNS = 100
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from .contests import CONTESTS
 from .harness import Backend, Contest, Score
 from .memory import WEIGHTS, Weight
-from .ratios import run_weight
+from .ratios import CONTESTS, run_weight
 
 TURNS = 60
 
