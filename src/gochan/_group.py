@@ -34,7 +34,7 @@ from ._callables import coroutine_of, refuse_plain
 from ._context import Context as Ctx
 from ._core.asyncio_driver import AsyncioDriver
 from ._core.driver import NOWHERE, Driver, current_driver, here, nothing
-from ._core.scopes import cancel_until_gone, native
+from ._core.scopes import asked_natively, cancel_until_gone, native
 from ._goroutine import Goroutine, TaskGoroutine, number_of, tell_where
 from ._group_context import GroupContext
 from ._group_state import STOPPED, GroupState, Pending
@@ -144,7 +144,7 @@ class Group:
                     self._nursery.cancel_scope.shield = True
                     await self._nursery_manager.__aexit__(None, None, None)
                 if self._errors:
-                    if cancelled is not None and self._nursery is None and native(cancelled):
+                    if cancelled is not None and self._nursery is None and self._is_native(cancelled):
                         # A native cancellation is asked for once. The errors go first, it comes after them.
                         task = cast("asyncio.Task[Any]", self._driver.task())
                         task.uncancel()
@@ -163,6 +163,13 @@ class Group:
             self._contexts.leave()
             self._contexts.end(self._cause)
             del cancelled, error
+
+    def _is_native(self, cancelled: BaseException) -> bool:
+        """Whether ``task.cancel()`` was called on the host, also in the turn in which the scope cancelled it."""
+        driver = self._driver
+        assert isinstance(driver, AsyncioDriver)
+        # What the driver has put off comes by itself.
+        return native(cancelled) or (asked_natively(self._scope) and driver.task() not in driver.deferred)
 
     async def _wait(self, cancelled: BaseException | None) -> BaseException | None:
         """Until every goroutine is gone, whatever cancellation arrives; that one, if any."""

@@ -58,6 +58,25 @@ def native(error: BaseException) -> bool:
     return not (error.args and str(error.args[0]).startswith("Cancelled via cancel scope "))
 
 
+def asked_natively(scope: Any) -> bool:
+    """Whether the task that opened this scope was cancelled by ``task.cancel()`` since, as far as can be told.
+
+    When a scope asks in the same turn, asyncio makes one error of both, and it looks like the scope's. But the
+    requests are counted: all that are more than at the entrance and are none of the scope's own are native.
+    """
+    before: int | None = getattr(scope, "_cancelling_at_enter", None)
+    own: int | None = getattr(scope, "_pending_uncancellations", None)
+    if before is None or own is None:
+        return False
+    above = scope._parent_scope
+    while above is not None:
+        if above.cancel_called:  # they may be that one's, and it asks again by itself
+            return False
+        above = above._parent_scope
+    cancelling: int = scope._host_task.cancelling()
+    return cancelling > before + own
+
+
 def shielded(task: asyncio.Task[Any], group_scope: Any) -> bool:
     """Whether the task is inside a shielded scope of its own, within the scope of its group."""
     if AVAILABLE:
