@@ -112,6 +112,26 @@ def test_a_reservation_is_cancelled_once() -> None:
         assert limiter.tokens == 0
 
 
+def test_cancelled_from_the_last_to_the_first() -> None:
+    """As if they had never been: the one before it is the last one then, at this very moment as well."""
+    limiter = Limiter(10, 3, clock=Clock())
+    first, second, third = limiter.reserve(3), limiter.reserve(1), limiter.reserve(2)
+    for reservation, tokens in ((third, -1), (second, 0), (first, 3)):
+        reservation.cancel()
+        assert limiter.tokens == tokens
+
+
+def test_the_longest_delays_are_given_back_as_go_does() -> None:
+    """Two that are both due in 292 years, 1 ns apart by the shortest of Go's durations."""
+    limiter = Limiter(1e-10, 3, tokens=0, clock=Clock())
+    first, second = limiter.reserve(2), limiter.reserve(2)
+    assert first.delay == second.delay == FOREVER / 1e9
+    second.cancel()
+    assert limiter.tokens == -2
+    first.cancel()
+    assert limiter.tokens == 0
+
+
 def test_no_limit() -> None:
     """The burst does not count; the largest float is Go's infinite rate."""
     for rate in (math.inf, sys.float_info.max, 10**400):
@@ -243,6 +263,42 @@ def test_a_clock_that_fails() -> None:
     assert "1 event" in repr(reservation)
     broken = False
     assert (limiter.tokens, limiter.rate) == (2, 10)
+
+
+@pytest.mark.gochan
+async def test_float_noise_of_the_loop_is_rounded_away() -> None:
+    """0.7 s and 0.1 s add up to a little less than 0.8."""
+    limiter = Limiter(10, 9, tokens=0)
+    assert limiter.tokens == 0
+    await gochan.sleep(0.7)
+    await gochan.sleep(0.1)
+    assert anyio.current_time() < 0.8
+    assert limiter.tokens == 8
+
+
+def test_between_two_runs_of_a_loop() -> None:
+    """CK2: the loop lives, so its clock counts; when it is closed, time goes on by ``time.monotonic``."""
+
+    class Loop(asyncio.SelectorEventLoop):
+        ahead = 0.0
+
+        def time(self) -> float:
+            return super().time() + self.ahead
+
+    async def use() -> float:
+        return limiter.tokens
+
+    loop, limiter = Loop(), Limiter(1, 9, tokens=0)
+    try:
+        assert loop.run_until_complete(use()) == 0
+        loop.ahead = 3.0
+        assert limiter.tokens == pytest.approx(3, abs=0.9)
+        loop.ahead = 5.0
+        assert loop.run_until_complete(use()) == pytest.approx(5, abs=0.9)
+    finally:
+        loop.close()
+    loop.ahead = 8.0
+    assert limiter.tokens == pytest.approx(5, abs=0.9)
 
 
 # ---- loops and threads ----

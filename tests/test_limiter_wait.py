@@ -9,7 +9,8 @@ import anyio.lowlevel
 import pytest
 
 import gochan
-from gochan import DeadlineExceeded, Group, Limiter, background, every, find_leaks, go, goroutines, sleep
+from gochan import Group, Limiter, background, every, find_leaks, go, goroutines, sleep
+from gochan._core.driver import current_driver
 from gochan._core.waitqueue import Entry, WaitQueue
 from gochan.testing import CancelOutcome, cancel_sweep, explore, wait_idle
 
@@ -326,80 +327,25 @@ async def test_those_behind_a_cancelled_wait_keep_their_times() -> None:
     assert woken == [3, 6]
 
 
-# ---- contexts ----
-
-
 @pytest.mark.gochan
-async def test_a_context_that_ends_meanwhile() -> None:
-    """Its own error, a fresh one from its cause; the tokens come back."""
-    limiter = Limiter(1, 5, tokens=0)
+async def test_a_wait_that_is_given_up_leaves_no_alarm() -> None:
+    """Nothing is left in the loop, with a context or without."""
+    limiter = Limiter(1, 1, tokens=0)
+    driver = current_driver()
+    assert driver is not None
+    with anyio.move_on_after(0.1):
+        await limiter.wait()
     ctx = background().with_cancel()
-    cause = KeyError("shut down")
 
     async def end() -> None:
-        await sleep(1)
-        ctx.cancel(cause)
+        await sleep(0.1)
+        ctx.cancel()
 
     go(end)
-    with pytest.raises(gochan.Cancelled) as first:
-        await limiter.wait(5, ctx=ctx)
-    assert (now(), limiter.tokens) == (1, 1)
-    assert first.value.__cause__ is cause
-    with pytest.raises(gochan.Cancelled) as second:
-        await limiter.wait(ctx=ctx)
-    assert second.value is not first.value
-    assert limiter.tokens == 1
-
-
-@pytest.mark.gochan
-async def test_a_deadline() -> None:
-    """Said at once if it comes too early, with nothing taken; a wait that ends just then is in time."""
-    limiter = Limiter(10, 5, tokens=0)
-    assert limiter.tokens == 0
-    with background().with_timeout(0.2) as ctx:
-        with pytest.raises(DeadlineExceeded, match=r"wait\(n=3\) on <Limiter 10/s burst=5"):
-            await limiter.wait(3, ctx=ctx)
-        assert (now(), limiter.tokens) == (0, 0)
-        with pytest.raises(TimeoutError):
-            await limiter.wait(3, ctx=ctx)
-        await limiter.wait(1, ctx=ctx)
-        assert now() == pytest.approx(0.1)
-    with background().with_deadline(anyio.current_time() + 0.3) as ctx:
-        await limiter.wait(2, ctx=ctx)
-        assert now() == pytest.approx(0.3)
     with pytest.raises(gochan.Cancelled):
-        await limiter.wait(0, ctx=ctx)
-
-
-@pytest.mark.gochan
-async def test_a_deadline_and_a_clock_of_one_s_own() -> None:
-    """A deadline is a time of the loop, whatever the limiter goes by."""
-    limiter = Limiter(10, 5, tokens=0, clock=lambda: 5e8)
-    await sleep(100)
-    with background().with_timeout(0.35) as ctx:
-        await limiter.wait(3, ctx=ctx)
-        assert now() == pytest.approx(100.3)
-        with pytest.raises(DeadlineExceeded):
-            await limiter.wait(1, ctx=ctx)
-
-
-@pytest.mark.gochan
-async def test_contexts_that_never_end() -> None:
-    """Nor do they make a wait shorter or longer."""
-    limiter = Limiter(10, 1, tokens=0)
-    await limiter.wait(ctx=background())
-    await limiter.wait(ctx=background().with_value("user", "ann"))
-    with background().with_timeout(math.inf) as ctx:
         await limiter.wait(ctx=ctx)
-    assert now() == pytest.approx(0.3)
-
-
-async def test_it_takes_contexts_only() -> None:
-    """Nothing is taken otherwise."""
-    limiter, wrong = Limiter(10, 1), Any
-    with pytest.raises(TypeError, match=r"Limiter\.wait\(\) takes a context"):
-        await limiter.wait(ctx=wrong)  # type: ignore[arg-type]
-    assert limiter.tokens == 1
+    assert len(driver.alarms) == 0
+    limiter._state._check()
 
 
 # ---- what is seen of it ----

@@ -231,7 +231,8 @@ class CircuitBreaker(Primitive):
             Exception: what ``fn`` raised.
 
         Cancellation: reaches ``fn``; the call then counts neither as a success nor as a failure, and leaves its place
-        among those that try while the breaker is half-open.
+        among those that try while the breaker is half-open. So a time-out that is to count as a failure belongs inside
+        ``fn``.
         Fairness: nobody waits; while the breaker is half-open, those who come first try.
         Go: ``cb.Execute``.
 
