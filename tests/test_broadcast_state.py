@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from gochan._broadcast_state import BroadcastState, Missed, Policy, SubscriptionState
 from gochan._channel_state import CLOSED, PENDING
+from gochan._core.driver import NOWHERE
+from gochan._core.waiter import SelectEntry
 
 
 class Twin:
@@ -118,6 +120,31 @@ def test_a_long_chain_goes_without_recursion() -> None:
     state._check()
 
 
+class Noted(SelectEntry):
+    """A waiter that notes when it was woken."""
+
+    def __init__(self, name: str, woken: list[str]) -> None:
+        self.name = name
+        self.woken = woken
+
+    def commit(self, value: object) -> None:
+        self.woken.append(self.name)
+
+
+def test_subscriptions_are_woken_in_the_order_in_which_they_began_to_wait() -> None:
+    """One whose waiter left, and that waits again, has lost its place."""
+    state, woken = BroadcastState(1, "wait", None), list[str]()
+    first, second = state.subscribe(), state.subscribe()
+    given_up = Noted("given up", woken)
+    first.receiving(NOWHERE).append(given_up)
+    second.receiving(NOWHERE).append(Noted("second", woken))
+    first.receivers.remove(given_up)
+    first.receiving(NOWHERE).append(Noted("first", woken))
+    state.put(1)
+    assert woken == ["second", "first"]
+    state._check()
+
+
 class Rude:
     """A value whose finalizer publishes."""
 
@@ -163,9 +190,6 @@ def test_the_check_sees_what_is_broken(invariant: str) -> None:
         case "B2":
             state.capacity = 0.5
         case "B3":
-            from gochan._core.driver import NOWHERE
-            from gochan._core.waiter import SelectEntry
-
             state.publishing(NOWHERE).append(SelectEntry())
             state.capacity = 2
         case _:

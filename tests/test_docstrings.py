@@ -18,7 +18,7 @@ SECTIONS = ("Args", "Returns", "Raises", "Cancellation", "Fairness", "Go", "Exam
 # Protocols describe what others do; what is promised stands at those who do it.
 PROTOCOLS = {"SendChannel", "ReceiveChannel", "Selectable"}
 # Async only because anyio says so: they do not wait, so there is nothing to be fair about.
-NEVER_WAITS = {"Channel.aclose", "Channel.send_eof"}
+NEVER_WAITS = {"Broadcast.aclose", "Channel.aclose", "Channel.send_eof"}
 # Waiting for a time is not a queue.
 NO_QUEUE = {"sleep"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable
@@ -19,10 +20,12 @@ from tests.memory.test_cycles import no_garbage
 from gochan import (
     Broadcast,
     ChannelClosed,
+    Event,
     Goroutine,
     Group,
     ReceiveChannel,
     Subscription,
+    merge,
     receive,
     receive_ok,
     select,
@@ -176,6 +179,33 @@ def test_it_is_made_by_subscribe() -> None:
         Subscription(nothing)
 
 
+@pytest.mark.parametrize("how", ["publish", "receive", "merge"])
+async def test_what_never_waits_still_yields(how: str) -> None:
+    """A goroutine that finds everything ready lets others run once in a while."""
+    broadcast, others_ran = Broadcast[int](math.inf), Event()
+    reader = broadcast.subscribe()
+    for value in range(2000):
+        broadcast.publish_nowait(value)
+    merged = merge(reader)
+
+    async def other() -> None:
+        others_ran.set()
+
+    async with Group() as group:
+        group.go(other)
+        for _ in range(1000):
+            match how:
+                case "publish":
+                    await broadcast.publish(0)
+                case "receive":
+                    await reader.receive()
+                case _:
+                    await merged.receive()
+            if others_ran.is_set():
+                break
+        assert others_ran.is_set()
+
+
 # ---- forgotten ----
 
 
@@ -262,6 +292,7 @@ async def test_nothing_needs_the_collector() -> None:
         await give_up(broadcast.publish(Value()))
         del quiet
         await broadcast.publish(Value())
+        await give_up(Broadcast[Value](1).subscribe().receive())
 
     async def give_up(operation: Awaitable[object]) -> None:
         with suppress(TimeoutError):
