@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
+from collections.abc import Callable
 from decimal import Decimal
 from enum import IntEnum
 from typing import Any
@@ -78,7 +81,7 @@ async def test_limits_of_receive_many(limit: Any) -> None:
 
 async def test_a_bad_limit_does_not_wait() -> None:
     """The error comes before anything else, on an empty channel as well."""
-    with anyio.fail_after(5), pytest.raises(ValueError, match="receive_many"):
+    with anyio.fail_after(20), pytest.raises(ValueError, match="receive_many"):
         await Channel[int]().receive_many(0)
 
 
@@ -190,3 +193,11 @@ def test_a_run_inside_a_run() -> None:
 
     for backend in ("asyncio", "trio"):
         run(main, backend=backend)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("make", [Channel, Event, Group], ids=lambda make: str(make.__name__))
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps], ids=["copy", "deepcopy", "pickle"])
+def test_what_is_waited_on_is_not_copied(make: Callable[[], object], duplicate: Callable[[object], object]) -> None:
+    """A copy would share waiters with the original; it is refused with a reason."""
+    with pytest.raises(TypeError, match="cannot be copied"):
+        duplicate(make())

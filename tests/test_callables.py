@@ -64,7 +64,7 @@ ASYNC: dict[str, Any] = {
 @pytest.mark.parametrize("name", ASYNC)
 async def test_every_kind_of_async_callable(name: str) -> None:
     """They run, with their arguments."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
             handles = [group.go(ASYNC[name], 2), go(ASYNC[name], 3), await group.go_when_free(ASYNC[name], 4)]
         assert [await handle.result() for handle in handles] == [4, 6, 8]
@@ -153,7 +153,7 @@ def test_the_asker_is_named() -> None:
 
 async def test_a_plain_one_is_refused_before_it_waits_for_a_place() -> None:
     """Also where every place is taken."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group(limit=1) as group:
             group.go(anyio.sleep_forever)
             with pytest.raises(TypeError, match="async function"):

@@ -51,7 +51,7 @@ async def test_an_exception_of_the_function_leaves_the_operation_done(waiting: b
     def fail(_: Any) -> Any:
         raise ZeroDivisionError
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
 
             async def selecting(case: Case[Any]) -> None:

@@ -10,6 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from tests.conformance.helpers import settle, until
+from tests.turns import given_up, parked
 
 from gochan import Cancelled, Channel, Event, Goroutine, Group, Signal, go, run, select, try_select
 
@@ -46,7 +47,7 @@ async def test_numbers_grow_and_names_are_those_of_the_functions() -> None:
 
 async def test_repr_says_what_became_of_it() -> None:
     """Number, name and state, in every state."""
-    with anyio.fail_after(5), pytest.raises(ExceptionGroup):
+    with anyio.fail_after(20), pytest.raises(ExceptionGroup):
         async with Group(limit=1) as group:
             running = group.go(value, 1, name="first")
             waiting = group.go(forever, name="second")
@@ -66,7 +67,7 @@ async def test_repr_says_what_became_of_it() -> None:
 @pytest.mark.parametrize("ending", ["returns", "fails", "cancelled"])
 async def test_done_is_set_however_it_ends(asked: str, ending: str) -> None:
     """Whether somebody asked for it before or after the end; it is a signal, always the same."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         try:
             async with Group() as group:
                 match ending:
@@ -96,7 +97,7 @@ async def test_done_is_set_however_it_ends(asked: str, ending: str) -> None:
 async def test_everybody_who_waits_gets_the_result() -> None:
     """And whoever asks later; a wait that is cancelled leaves the goroutine as it is."""
     gate, results = Channel[int](), list[int]()
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
             handle = group.go(gate.receive)
 
@@ -105,7 +106,7 @@ async def test_everybody_who_waits_gets_the_result() -> None:
 
             for _ in range(3):
                 group.go(ask)
-            with anyio.move_on_after(0.001):
+            with given_up():
                 await handle.result()
             assert handle._state == "running"
             await gate.send(7)
@@ -137,7 +138,7 @@ async def test_a_failure_is_told_to_everybody_with_its_own_traceback() -> None:
 async def test_a_select_waits_for_the_first_to_end() -> None:
     """Handles of several goroutines; the result comes with the number of the case."""
     gates = [Channel[int]() for _ in range(3)]
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
             handles = [group.go(gate.receive) for gate in gates]
             first = group.go(select, *handles)
@@ -153,7 +154,7 @@ async def test_a_select_waits_for_the_first_to_end() -> None:
 async def test_cancelling_twice_keeps_the_first_cause() -> None:
     """And cancelling what has ended changes nothing."""
     cause = ValueError("why")
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
             handle, finished = group.go(forever), group.go(value, 3)
             await finished.result()
@@ -185,7 +186,7 @@ async def test_a_goroutine_may_cancel_itself() -> None:
         handles[1].cancel()
         return 3
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
             handles.append(group.go(gives_itself_up))
             handles.append(group.go(quick))
@@ -204,7 +205,7 @@ async def test_cancelled_before_it_began_it_runs_up_to_its_first_wait() -> None:
         await forever()
         log.append("never")
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
             group.go(begin).cancel()
     assert log == ["began"]
@@ -224,7 +225,7 @@ async def test_cancelling_one_that_waits_for_a_place_frees_none(who: int) -> Non
         await gate.receive()
         running -= 1
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group(limit=1) as group:
             group.go(work, 9)
             waiting = [group.go(work, number) for number in range(3)]
@@ -243,7 +244,7 @@ async def test_cancelling_one_that_waits_for_a_place_frees_none(who: int) -> Non
 
 async def test_cancelling_all_that_wait_and_then_the_one_that_runs() -> None:
     """The group still ends, whatever is cancelled in which order."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         for backwards in (False, True):
             async with Group(limit=2) as group:
                 handles = [group.go(forever) for _ in range(6)]
@@ -276,11 +277,11 @@ async def test_cancelled_inside_a_task_group_of_its_own(nested: str, backend_nam
         group.cancel()
 
     ways: list[Callable[[Goroutine[None], Group], None]] = [by_handle, by_group]
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         for way in ways:
             async with Group() as group:
                 handle = group.go(inner)
-                await anyio.wait_all_tasks_blocked()
+                await parked()
                 way(handle, group)
             with pytest.raises(Cancelled):
                 await handle.result()
@@ -295,7 +296,7 @@ async def test_a_cancellation_raised_by_hand_is_one() -> None:
             await anyio.sleep(5)
         await value(1)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
             handle = group.go(gives_up)
         assert await handle.result() is None
@@ -304,7 +305,7 @@ async def test_a_cancellation_raised_by_hand_is_one() -> None:
 @pytest.mark.parametrize("who", ["handle", "group"])
 async def test_cancelling_from_another_thread_is_refused(who: str) -> None:
     """With the remedy, and nothing is half done: the goroutine runs on."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
             handle = group.go(forever)
             await settle()
@@ -325,7 +326,7 @@ async def test_go_when_free_after_the_group_has_ended() -> None:
     async def work() -> None:
         log.append("ran")
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with anyio.create_task_group() as outside:
             group, leave = Group(), anyio.Event()
 

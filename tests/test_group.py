@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
+from tests.turns import given_up, parked
 
 from gochan import Cancelled, Channel, Event, Goroutine, Group, go, select
 
@@ -29,7 +30,7 @@ async def forever() -> None:
 
 async def test_the_group_is_left_when_all_are_done() -> None:
     """Results are there, done is set, and the handles say so."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
             handles = [group.go(value, number) for number in range(10)]
             assert not any(handle.done.is_set() for handle in handles)
@@ -43,7 +44,7 @@ async def test_the_group_is_left_when_all_are_done() -> None:
 async def test_a_failure_cancels_the_others_and_comes_out_in_a_group() -> None:
     """The siblings end; the error is the one raised, with its traceback."""
     error = ValueError("boom")
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         with pytest.raises(ExceptionGroup) as caught:
             async with Group() as group:
                 sibling = group.go(forever)
@@ -60,7 +61,7 @@ async def test_a_failure_cancels_the_others_and_comes_out_in_a_group() -> None:
 async def test_all_errors_or_the_first() -> None:
     """``errors="all"`` groups every one, the body's too; ``"first"`` raises the first bare."""
     one, two = ValueError(1), KeyError(2)
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         with pytest.raises(ExceptionGroup) as caught:
             async with Group() as group:
                 group.go(fail, one)
@@ -77,7 +78,7 @@ async def test_all_errors_or_the_first() -> None:
 async def test_cancel_ends_the_group_quietly() -> None:
     """The body and the goroutines are cancelled; no error leaves the group."""
     reached = False
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
             handle = group.go(forever)
             group.cancel()
@@ -92,7 +93,7 @@ async def test_cancel_ends_the_group_quietly() -> None:
 async def test_one_goroutine_can_be_cancelled_alone() -> None:
     """Its group goes on; ``result()`` raises ``Cancelled`` from the cause."""
     cause = RuntimeError("why")
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
             handle, other = group.go(forever), group.go(value, 3)
             handle.cancel(cause)
@@ -117,7 +118,7 @@ async def test_a_cancelled_goroutine_that_goes_on_is_cancelled_again() -> None:
                 times += 1
         await Event().wait()
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
             handle = group.go(stubborn)
             await anyio.wait_all_tasks_blocked()
@@ -139,10 +140,10 @@ async def test_a_shield_inside_a_goroutine_holds(who: str) -> None:
         finally:
             with anyio.CancelScope(shield=True):
                 for _ in range(5):
-                    await anyio.sleep(0.001)
+                    await parked()
                 cleaned = True
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
             handle = group.go(careful)
             await anyio.wait_all_tasks_blocked()
@@ -155,7 +156,7 @@ async def test_a_shield_inside_a_goroutine_holds(who: str) -> None:
 
 async def test_a_handle_is_a_case_of_a_select() -> None:
     """Its value is the result; a failure comes out of the select."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
             assert await select(group.go(value, 5), Channel[int]()) == (0, 5)
         with pytest.raises(ExceptionGroup):
@@ -179,7 +180,7 @@ async def test_the_limit_holds_and_places_are_given_in_order() -> None:
         running -= 1
         return number
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group(limit=2) as group:
             handles = [group.go(work, number) for number in range(4)]
             assert group.try_go(work, 99) is None
@@ -193,11 +194,11 @@ async def test_the_limit_holds_and_places_are_given_in_order() -> None:
             async with anyio.create_task_group() as outside:
                 outside.start_soon(patient)
                 await waiting.wait()
-                await anyio.wait_all_tasks_blocked()
+                await parked()
                 assert sorted(order) == [0, 1]  # trio starts a batch in its own order
                 for _ in range(5):
                     await gate.send(None)
-                    await anyio.wait_all_tasks_blocked()  # one place at a time, so that trio has no batch to shuffle
+                    await parked(5)  # one place at a time, so that trio has no batch to shuffle
         assert [await handle.result() for handle in [*handles, *late]] == [0, 1, 2, 3, 4]
     assert most == 2
     assert order[2:] == [2, 3, 4]
@@ -211,7 +212,7 @@ async def test_what_waits_for_a_place_does_not_start_after_a_failure() -> None:
         started.append(number)
         await fail(ValueError(number))
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         with pytest.raises(ExceptionGroup) as caught:
             async with Group(limit=1) as group:
                 handles = [group.go(work, number) for number in range(3)]
@@ -223,10 +224,10 @@ async def test_what_waits_for_a_place_does_not_start_after_a_failure() -> None:
 
 async def test_a_cancelled_wait_for_a_place_takes_none() -> None:
     """The place goes to whoever comes next."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group(limit=1) as group:
             first = group.go(forever)
-            with anyio.move_on_after(0.001):
+            with given_up():
                 await group.go_when_free(value, 1)
             pending = group.go(value, 2)
             pending.cancel()
@@ -243,7 +244,7 @@ async def test_go_finds_the_nearest_group() -> None:
     async def child(key: str) -> None:
         found[key] = go(value, 1)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as outer:
             async with Group() as inner:
                 handle = go(value, 1)
@@ -263,7 +264,7 @@ async def test_contextvars_are_those_at_the_call() -> None:
     async def read() -> int:
         return variable.get()
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group(limit=1) as group:
             handles = list[Goroutine[int]]()
             for number in range(3):
@@ -291,7 +292,7 @@ async def test_async_callables_of_every_kind_can_be_started() -> None:
         return inner
 
     thing = Thing()
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
             handles: list[Goroutine[int]] = [
                 group.go(thing.method, 1),
@@ -305,7 +306,7 @@ async def test_async_callables_of_every_kind_can_be_started() -> None:
 @pytest.mark.parametrize("wrong", [print, lambda: None, 3], ids=["builtin", "plain", "no function"])
 async def test_a_plain_function_is_refused_at_the_call(wrong: Any) -> None:
     """It does not run, and the message says what to do."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
             with pytest.raises(TypeError, match="async function"):
                 group.go(wrong)
@@ -334,8 +335,8 @@ async def test_a_group_is_entered_once_and_takes_nothing_when_it_has_ended() -> 
 
 async def test_an_outer_cancellation_goes_through() -> None:
     """A scope around the group ends it and its goroutines, and is caught by that scope alone."""
-    with anyio.fail_after(5):
-        with anyio.move_on_after(0.005) as scope:
+    with anyio.fail_after(20):
+        with given_up() as scope:
             async with Group() as group:
                 handle = group.go(forever)
         assert scope.cancelled_caught
@@ -372,7 +373,7 @@ async def test_a_compiled_coroutine_is_cancelled_too() -> None:
     def start() -> Any:
         return Compiled(ch.receive())
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
             goroutine = group.go(start)
             await anyio.sleep(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from sys import _getframe
@@ -159,6 +160,30 @@ def test_bad_input() -> None:
     """A context is asked for by name."""
     with pytest.raises(TypeError, match="context"):
         Group(ctx="soon")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("ending", ["cancel", "context"])
+def test_ended_between_two_runs_of_the_loop(ending: str) -> None:
+    """asyncio's loop stands still then; the group ends when it goes on."""
+    loop = asyncio.new_event_loop()
+    ctx = background().with_cancel()
+    group = Group(ctx=ctx)
+
+    async def body() -> None:
+        async with group:
+            await forever()
+
+    task = loop.create_task(body())
+    loop.run_until_complete(asyncio.sleep(0))
+    if ending == "cancel":
+        group.cancel()
+        loop.run_until_complete(asyncio.wait_for(task, 5))
+    else:
+        ctx.cancel()
+        with pytest.raises(Cancelled):
+            loop.run_until_complete(asyncio.wait_for(task, 5))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
 
 
 # ---- the one below ----

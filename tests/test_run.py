@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import anyio
 import pytest
+from tests.turns import parked
 
 from gochan import Channel, Event, go, run
 from gochan.diagnostics import LeakError, LeakWarning
@@ -115,7 +116,7 @@ def test_options_are_checked(backend: Backend) -> None:
 async def leaves_a_leak() -> int:
     """A goroutine on a channel that nobody holds."""
     go(Channel[int](name="lost").receive, name="worker")
-    await anyio.sleep(0.001)
+    await parked()
     return 3
 
 
@@ -155,7 +156,7 @@ def test_what_only_main_holds_is_no_leak(backend: Backend) -> None:
     async def main() -> int:
         jobs = Channel[int]()
         go(jobs.receive, name="worker")
-        await anyio.sleep(0.001)
+        await parked()
         return len(jobs)
 
     assert run(main, backend=backend, leaks="error") == 0
@@ -172,7 +173,7 @@ def test_what_main_held_is_let_go(backend: Backend) -> None:
         something = Something()
         held.append(weakref.ref(something))
         go(Channel[int]().receive)
-        await anyio.sleep(0.001)
+        await parked()
 
     with pytest.warns(LeakWarning):
         run(main, backend=backend)
@@ -191,7 +192,7 @@ def test_goroutines_that_can_still_wake_are_no_leaks(backend: Backend) -> None:
 
         go(ticker)
         go(ticks.receive)
-        await anyio.sleep(0.001)
+        await parked()
 
     run(main, backend=backend, leaks="error")
 
@@ -208,7 +209,7 @@ def test_sigquit_dumps_all_goroutines_and_goes_on(backend: Backend, capsys: pyte
     async def main() -> int:
         jobs = Channel[int](name="jobs")
         go(jobs.receive_ok, name="worker")
-        await anyio.sleep(0.001)
+        await parked()
         signal.raise_signal(signal.SIGQUIT)
         jobs.close()
         return 3

@@ -56,9 +56,7 @@ class AfterFunc(Hook):
                     "program with gochan.run(main), open 'async with gochan.Group():' around the call, or give a "
                     "plain function"
                 )
-            driver = node.enter()  # who cancels from elsewhere could not start it
-            if isinstance(node, Node):
-                node.own(driver)
+            node.own(node.enter())  # who cancels from elsewhere could not start it
             self._place = _Place(caller)
         # As with call_soon and add_done_callback: the context variables are those of the registration.
         self._context: Context = copy_context()

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Generic, Literal, NoReturn, Self, TypeVar, final
+from typing import Any, Generic, Literal, Self, TypeVar, final
 
 import anyio
 
@@ -16,6 +16,7 @@ from ._channel_state import CLOSED, PENDING
 from ._core.driver import Driver, here, threads, uninterruptible
 from ._core.waiter import SelectEntry
 from ._errors import ChannelClosed
+from ._no_copies import no_copies
 from ._subscription import Subscription
 
 T = TypeVar("T")
@@ -212,8 +213,7 @@ class Broadcast(Generic[T]):
     def __repr__(self) -> str:
         return repr(self._state)
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"{self!r} cannot be copied or pickled: it is a place where goroutines of one loop meet")
+    __reduce__ = no_copies
 
     def __enter__(self) -> Self:
         return self

@@ -19,6 +19,7 @@ from ._channel_views import ChannelStatistics
 from ._core.driver import Driver, here, threads, uninterruptible
 from ._core.waiter import SelectEntry
 from ._errors import ChannelClosed
+from ._no_copies import no_copies
 
 T = TypeVar("T")
 
@@ -322,6 +323,8 @@ class Channel(ObjectStream[T]):
 
     def __bool__(self) -> bool:
         return True
+
+    __reduce__ = no_copies
 
     def __repr__(self) -> str:
         return repr(self._state)

@@ -235,7 +235,7 @@ class Context:
     @uninterruptible
     def _with_deadline(self, driver: Driver, when: float, cause: BaseException | None) -> CancelContext:
         check_cause(cause)
-        self._node.enter()
+        self._node.own(self._node.enter())
         nearest, now = self.deadline, driver.clock()
         if when == inf or (nearest is not None and now < nearest < when):
             return derive((self,), "with_cancel()")
@@ -405,7 +405,7 @@ def _new(kind: type[C], node: Node | Never, parents: Sequence[Context], added: s
 def derive(parents: Sequence[Context], added: str) -> CancelContext:
     nodes = tuple(dict.fromkeys(parent._node for parent in parents if isinstance(parent._node, Node)))
     for node in nodes:
-        if not node.fired:
+        if node.owner is not None and not node.fired:
             node.check()
     return _new(CancelContext, Node(added, nodes), parents, added)
 

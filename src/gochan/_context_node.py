@@ -62,6 +62,8 @@ class Never(_SignalState):
 
     def check(self) -> None: ...
 
+    def own(self, driver: Driver) -> None: ...
+
     def waiting(self, driver: Driver) -> WaitQueue:
         return WaitQueue()
 
@@ -88,7 +90,7 @@ class Node(_SignalState):
 
     @uninterruptible
     def _link(self, parents: Sequence[Node]) -> None:
-        first = min(parents, key=_deadline)
+        first = parents[0] if len(parents) == 1 else min(parents, key=_deadline)
         self.deadline = first.deadline
         for parent in parents:
             if parent.fired:
@@ -96,21 +98,14 @@ class Node(_SignalState):
                 self.fired = True
                 return
         self.parents = parents
+        if first.deadline is not None and first.owner is not None:
+            self.own(first.owner)  # refuses parents of several loops, before they know of this one
         for parent in parents:
             if parent.children is None:
                 parent.children = {}
             parent.children[self] = None
-        if first.deadline is not None and first.owner is not None:
-            self.own(first.owner)
 
     # Whose it is (N5, N6).
-
-    def enter(self) -> Driver:
-        driver = super().enter()
-        if self.owner is not driver and self.parents:
-            self.driver = NOWHERE  # so that this is asked again: the parents may belong to another loop by then
-            self._ask_parents(driver)
-        return driver
 
     def _ask_parents(self, driver: Driver) -> None:
         seen: set[Node] = set()
@@ -127,18 +122,22 @@ class Node(_SignalState):
                 node.owner = None
             todo.extend(node.parents)
 
+    @uninterruptible
     def own(self, driver: Driver) -> None:
+        """Make all up to the roots belong to this loop; nothing has happened if some belong to another."""
+        if self.owner is driver:
+            return
+        self._ask_parents(driver)
         todo: list[Node] = [self]
         while todo:
             node = todo.pop()
             if node.owner is not driver:
-                node.owner = driver
+                node.driver = node.owner = driver
                 todo.extend(node.parents)
 
     @uninterruptible
     def waiting(self, driver: Driver) -> WaitQueue:
-        if self.owner is not driver:
-            self.own(driver)
+        self.own(driver)
         return super().waiting(driver)
 
     def forget_waiters(self) -> None:

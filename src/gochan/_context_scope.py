@@ -16,6 +16,7 @@ import anyio
 
 from ._context_node import Hook, Never, Node, fresh_err
 from ._core.driver import Driver, uninterruptible
+from ._core.scopes import cancel_scope
 
 
 class _Link(Hook):
@@ -26,8 +27,7 @@ class _Link(Hook):
         self.driver = driver
 
     def fire(self) -> None:
-        if self.driver.alive():
-            self.scope.cancel()
+        cancel_scope(self.scope, self.driver)
 
 
 class Scope(AbstractAsyncContextManager[None]):
@@ -46,12 +46,12 @@ class Scope(AbstractAsyncContextManager[None]):
             raise RuntimeError("this scope has been entered before: call ctx.scope() for each block")
         node = self._node
         driver = node.enter()
+        node.own(driver)  # who ends it from elsewhere would cancel a task of this loop
         self._scope = scope = anyio.CancelScope()
         scope.__enter__()
         if node.fired:
             scope.cancel()
         elif isinstance(node, Node):
-            node.own(driver)  # who ends it from elsewhere would cancel a task of this loop
             self._link = _Link(scope, driver)
             node.attach(self._link)
 
@@ -70,7 +70,7 @@ class Scope(AbstractAsyncContextManager[None]):
             if not scope.__exit__(kind, error, traceback) or error is None:
                 return False
             assert isinstance(node, Node)
-            # anyio on asyncio takes a group for cancelled if one of its errors is.
+            # Older versions of anyio take a whole group for cancelled if one of its errors is.
             if isinstance(error, BaseExceptionGroup):
                 group = cast("BaseExceptionGroup[BaseException]", error)
                 rest = group.split(anyio.get_cancelled_exc_class())[1]

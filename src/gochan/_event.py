@@ -12,6 +12,7 @@ from ._case import Case
 from ._core.driver import Driver, LoopBound, here, threads, uninterruptible
 from ._core.waiter import SelectEntry
 from ._core.waitqueue import EMPTY, WaitQueue
+from ._no_copies import no_copies
 
 
 class _SignalState(LoopBound):
@@ -96,6 +97,8 @@ class Signal:
 
     def __case__(self) -> Case[None]:
         return _SignalCase(self._state)
+
+    __reduce__ = no_copies
 
     def __repr__(self) -> str:
         return repr(self._state)

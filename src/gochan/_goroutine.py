@@ -18,6 +18,7 @@ from ._core.scopes import release
 from ._core.waiter import SelectEntry
 from ._errors import Cancelled
 from ._event import Signal
+from ._no_copies import no_copies
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -108,6 +109,8 @@ class Goroutine(Generic[T_co]):
 
     def __case__(self) -> Case[T_co]:
         return _ResultCase(self)
+
+    __reduce__ = no_copies
 
     def __repr__(self) -> str:
         return f"<Goroutine {self.id} {self.name!r} {self._state}>"

@@ -34,12 +34,13 @@ from ._callables import coroutine_of, refuse_plain
 from ._context import Context as Ctx
 from ._core.asyncio_driver import AsyncioDriver
 from ._core.driver import NOWHERE, Driver, current_driver, here, nothing
-from ._core.scopes import asked_natively, cancel_until_gone, native
+from ._core.scopes import asked_natively, cancel_scope, cancel_until_gone, native
 from ._goroutine import Goroutine, TaskGoroutine, number_of, tell_where
 from ._group_context import GroupContext
 from ._group_state import STOPPED, GroupState, Pending
 from ._group_tasks import start
 from ._nearest import Nearest, current
+from ._no_copies import no_copies
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -87,6 +88,7 @@ class Group:
         self._stopped = False
         self._cause: BaseException | None = None
         self._errors: list[BaseException] = []
+        self._told: BaseException | None = None  # the last of them
         self._active = 0
         self._queues = GroupState()
         self._scope: Any = None
@@ -188,6 +190,8 @@ class Group:
                 # A native cancellation carries no message, and must not be hidden by one of a scope.
                 if cancelled is None or native(error):
                     cancelled = error
+            except KeyboardInterrupt as error:  # trio raises it where its main task waits
+                self._fail(error)
         return cancelled
 
     def go(
@@ -283,6 +287,8 @@ class Group:
         """
         self._check_here("cancel")
         self._stop(cause)
+
+    __reduce__ = no_copies
 
     def __repr__(self) -> str:
         limit = "" if self._limit is None else f"/{self._limit}"
@@ -386,7 +392,9 @@ class Group:
     def _ended(self, goroutine: Goroutine[Any], error: BaseException | None) -> None:
         if error is not None:
             tell_where(error, goroutine)
-            self._fail(error)
+            if error is not self._told:  # a WaitGroup tells before it counts down
+                self._fail(error)
+            self._told = None
         if self._beside and goroutine in self._beside:
             self._beside.discard(goroutine)
             if self._limit is not None:
@@ -395,8 +403,8 @@ class Group:
 
     def _fail(self, error: BaseException) -> None:
         """As if a goroutine had failed: one has, or what was called on behalf of the group did."""
-        if not any(known is error for known in self._errors[-1:]):  # a WaitGroup tells before it counts down
-            self._errors.append(error)
+        self._told = error
+        self._errors.append(error)
         self._stop(error)
 
     def _leave(self) -> None:
@@ -422,7 +430,7 @@ class Group:
         self._contexts.end(cause)
         self._queues.places.drain(STOPPED)
         if self._state == "open":
-            self._scope.cancel()
+            cancel_scope(self._scope, self._driver)
             for task in tuple(self._unadopted):
                 cancel_until_gone(task, self._scope)
 

@@ -20,10 +20,9 @@ import threading
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from types import FrameType, TracebackType
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from ._context import CancelContext, Context, background, check_context, derive
-from ._context_node import Node
 from ._core.driver import Driver, uninterruptible
 from ._errors import Cancelled
 
@@ -79,12 +78,10 @@ class _Notify(AbstractAsyncContextManager[CancelContext]):
                 "notify_context() outside the main thread: Python handles signals in the main thread only, so run the "
                 "event loop there, or cancel a context from there through anyio.from_thread.run_sync"
             )
-        names = ", ".join(map(_name, self._numbers))
-        context = derive((self._parent,), f"notify_context({names})")
-        node = cast(Node, context._node)
-        self._driver = node.enter()
-        if not node.fired:
-            node.own(self._driver)
+        self._driver = driver = self._parent._node.enter()
+        self._parent._node.own(driver)
+        context = derive((self._parent,), f"notify_context({', '.join(map(_name, self._numbers))})")
+        context._node.own(driver)
         listening: list[int] = []
         try:
             for number in self._numbers:

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Literal, NoReturn, Protocol, Self, TypeVar, cast
+from typing import Any, Literal, Protocol, Self, TypeVar, cast
 
 import anyio
 from anyio.abc import ObjectReceiveStream
@@ -21,6 +21,7 @@ from ._channel_cases import ReceiveCase
 from ._channel_state import CLOSED, PENDING
 from ._core.driver import Driver, here, threads, uninterruptible
 from ._core.waiter import SelectEntry, Waiter
+from ._no_copies import no_copies
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -156,8 +157,7 @@ class Receiving(ObjectReceiveStream[T_co]):
     def __repr__(self) -> str:
         return repr(self._state)
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"{self!r} cannot be copied or pickled: it is a place where goroutines of one loop meet")
+    __reduce__ = no_copies
 
     def __aiter__(self) -> Self:
         return self

@@ -120,8 +120,12 @@ def _publish(choices: Sequence[Any], driver: Driver, priority: bool) -> Waiter:
         entry = SelectEntry()
         entry.waiter = waiter
         entry.number = number
+        try:
+            case._publish(entry, driver)
+        except BaseException:  # a context may find only here that it belongs to another loop
+            waiter.withdraw()
+            raise
         entries.append(entry)
-        case._publish(entry, driver)
     return waiter
 
 

@@ -28,6 +28,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine, Hashable
 from sys import _getframe
+from threading import get_ident
 from types import FrameType
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast, final
 
@@ -35,7 +36,7 @@ import anyio
 from typing_extensions import TypeVarTuple, Unpack
 
 from ._callables import is_coroutine, refuse_uncallable
-from ._core.driver import Driver, LoopBound, uninterruptible
+from ._core.driver import Driver, LoopBound, here, threads, uninterruptible
 from ._errors import Cancelled
 from ._event import Signal, _SignalState
 from ._goroutine import Goroutine
@@ -111,7 +112,7 @@ class _Flight(_SignalState):
         elif goroutine is not None and goroutine._state == "cancelled":
             outcome = _CANCELLED
             self.cause = self.group._cause
-        # The outcome goes to the waiters and stays nowhere: an error knows the goroutine's frames, which know the flight.
+        # The outcome goes to the waiters and stays nowhere: an error knows the frames, and these know the flight.
         self.goroutine = self.coroutine = self.group = self.outcome = None
         try:
             self.leave_table()
@@ -245,7 +246,9 @@ class SingleFlight(Primitive, Generic[K, T]):
         _hashable(key, "SingleFlight.do()")
         refuse_uncallable(fn, "SingleFlight.do()")
         state = self._state
-        driver = state.enter()
+        driver = state.driver
+        if here() is not driver.home or (len(threads) > 1 and driver.ident != get_ident()):
+            driver = state.enter()
         if driver.budget:
             driver.budget -= 1
         else:
@@ -254,22 +257,26 @@ class SingleFlight(Primitive, Generic[K, T]):
         if flight is not None:
             flight.shared = True
         else:
+            owner, state.owner = state.owner, driver
             flight = state.flights[key] = _Flight(state.flights, key)
             try:
                 outcome: Any = fn(*args)
                 if not is_coroutine(outcome):
                     flight.outcome = outcome
                     flight.set()
+                    if not state.flights:
+                        state.owner = owner  # nobody has waited
                     return Flight(outcome, flight.shared)
                 flight.coroutine = outcome
                 del outcome
-                state.owner = driver
                 flight.take_off(getattr(fn, "__qualname__", None) or repr(fn), _getframe(1))
             except BaseException as error:
                 flight.outcome = _Failure(error) if isinstance(error, Exception) else _CANCELLED
                 flight.set()
+                if not state.flights:
+                    state.owner = owner
                 raise
-        landed: Any = _CANCELLED if flight.fired else await self._wait(flight, driver)
+        landed: Any = await self._wait(flight, driver)
         shared, cause = flight.shared, flight.cause
         if landed is _CANCELLED:
             raise Cancelled(f"the flight of {key!r} was cancelled, with the group that it ran in") from cause

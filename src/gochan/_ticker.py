@@ -21,6 +21,7 @@ from typing import Any, Final
 from ._alarm_state import AlarmCase, AlarmState
 from ._case import Case
 from ._core.driver import uninterruptible
+from ._no_copies import no_copies
 from ._seconds import period as positive
 
 SHORTEST: Final = 1e-9  # seconds; finer than the clock of any loop, and as fine as Go's durations
@@ -171,6 +172,8 @@ class Ticker:
 
     def __case__(self) -> Case[float]:
         return AlarmCase(self._state)
+
+    __reduce__ = no_copies
 
     def __repr__(self) -> str:
         return repr(self._state)

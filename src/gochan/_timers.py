@@ -10,6 +10,7 @@ from math import inf
 from ._alarm_state import AlarmCase, AlarmState
 from ._case import Case
 from ._core.driver import uninterruptible
+from ._no_copies import no_copies
 from ._seconds import duration
 
 
@@ -111,6 +112,8 @@ class Timer:
 
     def __case__(self) -> Case[float]:
         return AlarmCase(self._state)
+
+    __reduce__ = no_copies
 
     def __repr__(self) -> str:
         return repr(self._state)

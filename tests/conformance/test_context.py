@@ -1,13 +1,12 @@
 """Contexts, after the behaviours that Go's src/context/*_test.go and example_test.go check.
 
+The table of errors and causes is in test_context_cause.py, functions are in test_context_afterfunc.py.
 Not ported: contexts of other types (there is no interface to implement), the benchmarks, and the panics that Python's
 own type errors stand for. Time is virtual where it matters.
 """
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -19,14 +18,11 @@ import gochan
 from gochan import (
     CancelContext,
     Cancelled,
-    Channel,
     Context,
     DeadlineExceeded,
-    Event,
     Group,
     background,
     merge_contexts,
-    select,
     todo,
 )
 
@@ -394,110 +390,6 @@ def test_a_key_that_is_none_is_refused() -> None:
         merge_contexts(wrong)
 
 
-# -- TestCause --------------------------------------------------------------------------------------------------------
-
-PARENT, CHILD, TOO_SOON, FINISHED = (Exception(name) for name in ("parent", "child", "too soon", "finished early"))
-
-
-def timed(parent: Context, seconds: float, cause: Exception | None = None) -> CancelContext:
-    return parent.with_timeout(seconds, cause=cause)
-
-
-def ended(ctx: CancelContext, *causes: Exception | None) -> CancelContext:
-    for cause in causes:
-        ctx.cancel(cause)
-    return ctx
-
-
-def below(*causes: tuple[int, Exception | None]) -> CancelContext:
-    """Parent and child, cancelled in this order; the child."""
-    pair = [background().with_cancel()]
-    pair.append(pair[0].with_cancel())
-    for which, cause in causes:
-        pair[which].cancel(cause)
-    return pair[1]
-
-
-CAUSES: dict[str, tuple[Callable[[], Context], type[Exception] | None, Exception | None]] = {
-    "background": (background, None, None),
-    "todo": (todo, None, None),
-    "with_cancel, live": (lambda: background().with_cancel(), None, None),
-    "with_cancel, cancelled": (lambda: ended(background().with_cancel(), None), Cancelled, None),
-    "with_cancel, cause": (lambda: ended(background().with_cancel(), PARENT), Cancelled, PARENT),
-    "with_cancel, the first cause counts": (
-        lambda: ended(background().with_cancel(), PARENT, CHILD),
-        Cancelled,
-        PARENT,
-    ),
-    "with_cancel, no cause is one, too": (lambda: ended(background().with_cancel(), None, CHILD), Cancelled, None),
-    "parent, then child": (lambda: below((0, PARENT), (1, CHILD)), Cancelled, PARENT),
-    "child, then parent": (lambda: below((1, CHILD), (0, PARENT)), Cancelled, CHILD),
-    "parent without cause, then child": (lambda: below((0, None), (1, CHILD)), Cancelled, None),
-    "child without cause, then parent": (lambda: below((1, None), (0, PARENT)), Cancelled, None),
-    "child of a cancelled one": (lambda: ended(background().with_cancel(), PARENT).with_cancel(), Cancelled, PARENT),
-    "value of a cancelled one": (
-        lambda: ended(background().with_cancel(), PARENT).with_value("k", "v"),
-        Cancelled,
-        PARENT,
-    ),
-    "without_cancel of a cancelled one": (
-        lambda: ended(background().with_cancel(), PARENT).without_cancel(),
-        None,
-        None,
-    ),
-    "cancelled below without_cancel": (
-        lambda: ended(background().with_cancel().without_cancel().with_cancel(), CHILD),
-        Cancelled,
-        CHILD,
-    ),
-    "timeout, passed": (lambda: timed(background(), 0), DeadlineExceeded, None),
-    "timeout, passed, cause": (lambda: timed(background(), 0, TOO_SOON), DeadlineExceeded, TOO_SOON),
-    "timeout, cancelled before": (lambda: ended(timed(background(), 99), None), Cancelled, None),
-    "timeout with a cause, cancelled before": (lambda: ended(timed(background(), 99, TOO_SOON), None), Cancelled, None),
-    "timeout with a cause, cancelled with one before": (
-        lambda: ended(timed(background(), 99, TOO_SOON), FINISHED),
-        Cancelled,
-        FINISHED,
-    ),
-    "timeout, cancelled after": (lambda: ended(timed(background(), 0, TOO_SOON), FINISHED), DeadlineExceeded, TOO_SOON),
-    "timeout below a cancelled one": (
-        lambda: timed(ended(background().with_cancel(), PARENT), 0, TOO_SOON),
-        Cancelled,
-        PARENT,
-    ),
-    "child of a timeout that passed": (
-        lambda: timed(background(), 0, TOO_SOON).with_cancel(),
-        DeadlineExceeded,
-        TOO_SOON,
-    ),
-}
-
-
-@pytest.mark.parametrize("case", CAUSES)
-@virtual
-async def test_the_error_and_the_cause(case: str) -> None:
-    """Who came first decides both; without a cause it is the error itself."""
-    make, kind, cause = CAUSES[case]
-    ctx = make()
-    assert ctx.done.is_set() == (kind is not None)
-    assert (None if ctx.err is None else type(ctx.err)) is kind
-    assert ctx.cause is (cause or ctx.err)
-
-
-@virtual
-async def test_the_cause_of_an_earlier_deadline_above() -> None:
-    """The later one below is no deadline of its own, so its cause never counts."""
-    above = background().with_timeout(1)
-    lower = above.with_timeout(5, cause=TOO_SOON)
-    await lower.done.wait()
-    assert lower.err is above.err is lower.cause
-    above = background().with_timeout(5, cause=PARENT)
-    lower = above.with_timeout(1, cause=TOO_SOON)
-    await lower.done.wait()
-    assert lower.cause is TOO_SOON
-    assert_live(above)
-
-
 # -- TestCauseRace, TestContextErrDoneRace ----------------------------------------------------------------------------
 
 
@@ -544,132 +436,3 @@ async def test_without_cancel_keeps_the_values_only() -> None:
     assert_live(kept)
     ctx = parent.without_cancel()
     assert_live(ctx)
-
-
-# -- TestAfterFunc* ---------------------------------------------------------------------------------------------------
-
-
-@virtual
-async def test_functions_are_called_after_a_cancellation() -> None:
-    """Each once; what is registered twice is called twice."""
-    ctx, called = background().with_cancel(), list[int]()
-    ctx.after_func(lambda: called.append(1))
-    ctx.after_func(lambda: called.append(1))
-    await settle()
-    assert called == []
-    ctx.cancel()
-    assert called == [1, 1]
-    ctx.cancel()
-    assert called == [1, 1]
-
-
-@virtual
-async def test_functions_are_called_after_a_deadline() -> None:
-    """In the loop, when it passes."""
-    ctx, called = background().with_timeout(1), Event()
-    ctx.after_func(called.set)
-    await called.wait()
-    assert ctx.done.is_set()
-
-
-@virtual
-async def test_functions_are_called_at_once_when_it_is_done() -> None:
-    """Before the call returns."""
-    ctx, called = background().with_cancel(), Event()
-    ctx.cancel()
-    stop = ctx.after_func(called.set)
-    assert called.is_set()
-    assert not stop()
-
-
-@virtual
-async def test_functions_that_are_stopped_are_not_called() -> None:
-    """``stop`` is true once."""
-    ctx, called = background().with_cancel(), Event()
-    stop = ctx.after_func(called.set)
-    assert stop()
-    assert not stop()
-    ctx.cancel()
-    await settle()
-    assert not called.is_set()
-
-
-@virtual
-async def test_a_cancellation_does_not_wait_for_async_functions() -> None:
-    """They run as goroutines."""
-    ctx, proceed, ran = background().with_cancel(), Event(), Event()
-
-    async def slow() -> None:
-        await proceed.wait()
-        ran.set()
-
-    async with Group():
-        ctx.after_func(slow)
-        ctx.cancel()
-        await settle()
-        assert not ran.is_set()
-        proceed.set()
-    assert ran.is_set()
-
-
-# -- ExampleAfterFunc_merge, _cond, _connection -----------------------------------------------------------------------
-
-
-@bounded
-async def test_two_contexts_merged_by_hand() -> None:
-    """As with ``merge_contexts``: the one that is done first ends it, with its cause."""
-    one, two = background().with_cancel(), background().with_cancel()
-    merged = one.with_cancel()
-    stop = two.after_func(lambda: merged.cancel(two.cause))
-    two.cancel(FINISHED)
-    assert merged.cause is FINISHED
-    assert not stop()
-    assert_live(one)
-    both = merge_contexts(one, two)
-    assert both.cause is FINISHED
-
-
-@virtual
-async def test_waiting_for_a_condition_or_the_end_of_a_context() -> None:
-    """One of many waiters gives up, the others do not notice."""
-    changed, results = Channel[None](), list[str]()
-
-    async def wait(ctx: Context) -> None:
-        match await select(changed, ctx.done):
-            case (0, _):
-                results.append("changed")
-            case _:
-                results.append("gave up")
-
-    async with Group() as group:
-        group.go(wait, background().with_timeout(1))
-        group.go(wait, background().with_timeout(60))
-        await anyio.sleep(2)
-        await changed.send(None)
-    assert results == ["gave up", "changed"]
-
-
-@virtual
-async def test_the_end_of_a_context_interrupts_a_read() -> None:
-    """What Go does by a deadline of the connection, ``scope`` does here."""
-    ctx = background().with_timeout(1)
-    sender, receiver = anyio.create_memory_object_stream[bytes](0)
-    async with sender, receiver:
-        with pytest.raises(DeadlineExceeded):
-            async with ctx.scope():
-                await receiver.receive()
-
-
-# -- XTestAllocs, and what the benchmarks count -----------------------------------------------------------------------
-
-
-def test_a_wide_tree_is_forgotten_as_it_ends() -> None:
-    """BenchmarkCommonParentCancel: children that come and go leave nothing behind."""
-    parent = background().with_cancel()
-    gc.collect()
-    before = len(gc.get_objects())
-    for _ in range(2000):
-        parent.with_cancel().cancel()
-    gc.collect()
-    assert len(gc.get_objects()) - before < 50
-    assert children(parent) == 0

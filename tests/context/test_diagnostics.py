@@ -57,13 +57,13 @@ async def test_a_context_that_nobody_can_cancel_leaks_who_waits(make: Callable[[
 async def test_who_holds_a_context_may_cancel_it(wait: Any) -> None:
     """Its own, one above, or one merged into it; a function registered anywhere does not."""
     for hold in (
-        lambda ctx: ctx,  # type: ignore[misc]
+        lambda ctx: ctx,
         lambda ctx: ctx.cancel,
         lambda ctx: ctx.with_cancel(),  # whoever holds a child can reach its parent: no proof
     ):
         async with Group() as group:
             ctx = background().with_cancel()
-            held = hold(ctx)  # type: ignore[no-untyped-call]
+            held = hold(ctx)
             group.go(wait, ctx.with_value("k", "v"))
             del ctx
             await settle()
@@ -138,5 +138,3 @@ def test_waiting_for_what_never_ends_is_a_deadlock(backend: Any) -> None:
 
     with pytest.raises(Deadlock):
         gochan.run(lost, background().with_cancel(), backend=backend)
-
-

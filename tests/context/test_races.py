@@ -63,7 +63,7 @@ def test_a_random_tree_cancelled_from_all_sides(backend: Any, seed: int) -> None
             assert ctx.cause is ctx.err or ctx.cause in causes.values()
             assert remembered(ctx) == 0
 
-    explore(program, backend=backend, runs=60)
+    explore(program, backend=backend, runs=40)
 
 
 @backends
@@ -75,7 +75,7 @@ def test_interlocked_cancellations(backend: Any) -> None:
         child = parent.with_cancel()
         calls = list[str]()
         for ctx, name in ((parent, "parent"), (child, "child")):
-            ctx.after_func(lambda name=name: calls.append(name))  # type: ignore[misc]
+            ctx.after_func(lambda name=name: calls.append(name))
             ctx.after_func(child.cancel)
             ctx.after_func(parent.cancel)
 
@@ -96,7 +96,7 @@ def test_interlocked_cancellations(backend: Any) -> None:
         assert isinstance(parent.cause, Cancelled | KeyError)
         check(parent, child)
 
-    explore(program, backend=backend, runs=150)
+    explore(program, backend=backend, runs=40)
 
 
 @backends
@@ -130,7 +130,7 @@ def test_select_over_done_and_a_channel(backend: Any) -> None:
         assert sent == received
         check(ctx)
 
-    explore(program, backend=backend, runs=150)
+    explore(program, backend=backend, runs=40)
 
 
 @backends
@@ -159,4 +159,4 @@ def test_deriving_while_the_parent_ends(backend: Any) -> None:
         assert {ctx.cause for ctx in made} == {parent.cause}
         check(parent, *made)
 
-    explore(program, backend=backend, runs=150)
+    explore(program, backend=backend, runs=40)

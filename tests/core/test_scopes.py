@@ -73,7 +73,7 @@ async def test_every_way_to_end_a_group(how: str) -> None:
                     scope.cancel()
 
     scope = anyio.CancelScope()
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         with scope:
             if how in {"failure", "body"}:
                 with pytest.raises(ExceptionGroup):
@@ -101,7 +101,7 @@ async def test_a_goroutine_that_goes_on_is_cancelled_again() -> None:
             except anyio.get_cancelled_exc_class():
                 caught += 1
 
-    with anyio.fail_after(2):
+    with anyio.fail_after(20):
         async with Group() as group:
             group.go(stubborn)
             await anyio.wait_all_tasks_blocked()
@@ -122,7 +122,7 @@ async def test_nested_groups_and_results() -> None:
         await anyio.sleep(0)
         return number * number
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
             handles = [group.go(inner, number) for number in range(3)]
         assert [await handle.result() for handle in handles] == [14, 30, 54]
@@ -146,7 +146,7 @@ async def test_nobody_stays_in_the_table() -> None:
 @pytest.mark.usefixtures("available")
 async def test_go_in_a_stopped_group() -> None:
     """What is started after the end was called is cancelled as well."""
-    with anyio.fail_after(2):
+    with anyio.fail_after(20):
         async with Group() as group:
             group.cancel()
             late = group.go(anyio.sleep, 1)  # it ends: a failure must not hang

@@ -66,7 +66,7 @@ async def test_posts_cross_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
         started.set()
 
     call = Call(post_all)
-    assert started.wait(5)  # the loop stands still meanwhile
+    assert started.wait(20)  # the loop stands still meanwhile
     assert wakes == 1
     await call.result()
     while len(got) < 50:

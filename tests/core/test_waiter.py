@@ -115,7 +115,7 @@ async def test_the_states_of_an_operation() -> None:
         waiters.append(driver.park(queue, item))
         got.append(await waiters[-1])
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
             handles = []
             for number, item in enumerate(["first", "second"]):

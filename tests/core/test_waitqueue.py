@@ -167,7 +167,7 @@ async def test_a_select_has_left_every_queue_before_anybody_is_told(ends: str) -
         seen.append((len(a.waiters), len(b.waiters)))
 
     a, b, event = Watched(left), Watched(left), Event()
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
             goroutine = group.go(select, a, event, b, a)
             await anyio.wait_all_tasks_blocked()
@@ -204,7 +204,7 @@ async def test_left_may_let_the_next_go() -> None:
             b.waiters.commit_first("from left")
 
     b = Watched(left)
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
             first = group.go(select, a, b)
             await anyio.wait_all_tasks_blocked()
@@ -236,7 +236,7 @@ async def test_left_may_end_a_chain_of_waiters() -> None:
             head.waiter.commit((0, "gone"))
 
     place = Watched(left)
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with Group() as group:
             waiting = [group.go(select, place) for _ in range(20)]
             await anyio.wait_all_tasks_blocked()

@@ -10,7 +10,7 @@ import anyio
 import pytest
 from tests.conformance.helpers import bounded, settle
 
-import gochan
+import gochan.testing
 from gochan import Channel, Group, Mutex, go, select, try_select
 from gochan.testing import CancelOutcome, cancel_sweep, explore
 
@@ -351,6 +351,12 @@ async def test_another_thread_is_refused() -> None:
 
     await anyio.to_thread.run_sync(elsewhere)
     mutex.release()
+    for _ in range(3):  # a free one is not for everybody either
+        async with mutex:
+            mutex._state._check()
+    with pytest.raises(RuntimeError, match="belongs to the"):
+        await anyio.to_thread.run_sync(anyio.run, mutex.acquire)
+    assert not mutex.locked()
 
 
 def test_a_lock_that_is_free_lets_others_have_their_turn() -> None:

@@ -1,14 +1,11 @@
-"""Once and once_value: one run however many ask, and what becomes of it when the one that runs is cancelled."""
+"""Once: one run however many ask, where it may be used, and what dumps say of it."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
 import gc
-import inspect
 import pickle
-import traceback
-import weakref
 from functools import partial
 from typing import Any, Literal
 
@@ -21,7 +18,6 @@ from tests.threads import Call
 
 import gochan
 from gochan import Deadlock, Event, Group, Once, once_value
-from gochan.testing import CancelOutcome, cancel_sweep, explore
 
 Backend = Literal["asyncio", "trio"]
 
@@ -165,228 +161,12 @@ def test_it_stays_where_it_is() -> None:
             make(Once())
 
 
-# ---- cancellation ----
-
-
-@bounded
-async def test_a_cancelled_runner_hands_the_turn_on() -> None:
-    """D-7: to who has waited longest, who runs the function it brought; the others go on waiting."""
-    once, finish, ran, returned = Once(), Event(), list[int](), list[int]()
-
-    async def run(number: int) -> None:
-        ran.append(number)
-        await finish.wait()
-
-    async def call(number: int) -> None:
-        await once.do(run, number)
-        returned.append(number)
-
-    async with Group() as group:
-        handles = list[Any]()
-        for number in range(4):
-            handles.append(group.go(call, number))
-            await settle(3)
-        handles[2].cancel()
-        await settle()
-        handles[0].cancel()
-        late = group.go(call, 4)
-        await settle()
-        assert ran == [0, 1]
-        once._state._check()
-        handles[1].cancel()
-        await settle()
-        assert ran == [0, 1, 3]
-        finish.set()
-        await late.done.wait()
-    assert sorted(returned) == [3, 4]
-
-
-@bounded
-async def test_a_cancelled_runner_that_nobody_follows_leaves_it_new() -> None:
-    """The next call runs its function."""
-    once, ran = Once(), list[int]()
-    with anyio.move_on_after(0.001):
-        await once.do(for_ever)
-    assert repr(once) == "<Once new waiters=0>"
-    await once.do(ran.append, 1)
-    assert ran == [1]
-
-
-@bounded
-async def test_a_cancelled_runner_whose_clean_up_fails_has_run() -> None:
-    """An exception counts, whatever made it come."""
-    once = Once()
-
-    async def fail() -> None:
-        try:
-            await for_ever()
-        finally:
-            raise ValueError("clean-up")
-
-    with pytest.raises(ValueError, match="clean-up"), anyio.move_on_after(0.001):
-        await once.do(fail)
-    await once.do(pytest.fail)
-
-
-@bounded
-async def test_a_time_out_inside_the_function_is_its_own() -> None:
-    """It returned, so it has run."""
-    once = Once()
-
-    async def patient() -> None:
-        with anyio.move_on_after(0.001):
-            await for_ever()
-
-    await once.do(patient)
-    await once.do(pytest.fail)
-
-
-@bounded
-async def test_tasks_of_the_function_are_cancelled_with_it() -> None:
-    """A group that reports nothing but cancellations is an interruption, too."""
-    once = Once()
-
-    async def parallel() -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(for_ever)
-            tasks.start_soon(for_ever)
-
-    with anyio.move_on_after(0.001):
-        await once.do(parallel)
-    assert repr(once) == "<Once new waiters=0>"
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit], ids=["KeyboardInterrupt", "SystemExit"])
-@bounded
-async def test_the_end_of_the_program_does_not_count(error: type[BaseException]) -> None:
-    """A program that goes on all the same can run it again."""
-    once = Once()
-
-    def leave() -> None:
-        raise error
-
-    calls = list[int]()
-
-    @once_value
-    def value() -> int:
-        calls.append(1)
-        if len(calls) == 1:
-            raise error
-        return 7
-
-    with pytest.raises(error):
-        await once.do(leave)
-    assert repr(once) == "<Once new waiters=0>"
-    with pytest.raises(error):
-        await value()
-    assert await value() == 7
-
-
-@backends
-def test_a_waiter_cancelled_anywhere_leaves_nothing(backend: Backend) -> None:
-    """At every suspension."""
-
-    async def setup() -> Once:
-        once = Once()
-        gochan.go(once.do, anyio.sleep, 1)
-        await anyio.lowlevel.checkpoint()
-        await anyio.lowlevel.checkpoint()
-        assert once._state.phase == "running"
-        return once
-
-    async def operation(once: Once) -> None:
-        await once.do(pytest.fail)
-
-    def check(once: Once, outcome: CancelOutcome) -> None:
-        once._state._check()
-        assert not once._state.waiters
-
-    assert cancel_sweep(setup, operation, check, backend=backend).returned > 0
-
-
-@backends
-def test_a_runner_cancelled_anywhere_hands_on(backend: Backend) -> None:
-    """Of two who wait, one runs then, and both return."""
-
-    class Scene:
-        def __init__(self) -> None:
-            self.once = Once()
-            self.begun = list[str]()
-            self.ended = list[str]()
-            self.returned = 0
-
-        async def run(self, who: str) -> None:
-            self.begun.append(who)
-            await anyio.sleep(2)
-            self.ended.append(who)
-
-        async def follow(self, who: str) -> None:
-            await anyio.sleep(1)
-            await self.once.do(self.run, who)
-            self.returned += 1
-
-    async def setup() -> Scene:
-        scene = Scene()
-        gochan.go(scene.follow, "second")
-        gochan.go(scene.follow, "third")
-        return scene
-
-    async def operation(scene: Scene) -> None:
-        await scene.once.do(scene.run, "first")
-
-    async def check(scene: Scene, outcome: CancelOutcome) -> None:
-        await anyio.sleep(10)
-        scene.once._state._check()
-        assert len(scene.ended) == 1
-        assert scene.returned == 2
-        assert scene.ended == scene.begun[-1:]
-        assert not outcome.returned or scene.begun == ["first"]
-
-    cancel_sweep(setup, operation, check, backend=backend)
-
-
-@backends
-@pytest.mark.parametrize("strategy", ["random", "pct"])
-def test_no_schedule_runs_two_or_strands_a_caller(backend: Backend, strategy: Literal["random", "pct"]) -> None:
-    """With cancelled runners and waiters, and calls that come late."""
-
-    async def main() -> None:
-        once = Once()
-        running = ended = 0
-
-        async def run() -> None:
-            nonlocal running, ended
-            assert not running
-            assert not ended
-            running += 1
-            try:
-                await gochan.sleep(0)
-                ended += 1
-            finally:
-                running -= 1
-
-        async def call() -> None:
-            await once.do(run)
-            assert ended == 1
-
-        async with Group() as group:
-            handles = [group.go(call) for _ in range(4)]
-            await gochan.sleep(0)
-            handles[0].cancel()
-            await gochan.sleep(0)
-            handles[2].cancel()
-        assert ended == 1
-        once._state._check()
-
-    explore(main, backend=backend, runs=100, strategy=strategy)
-
-
 # ---- where it may be used ----
 
 
 @bounded
 async def test_another_thread_is_refused() -> None:
-    """While somebody waits in this loop."""
+    """While somebody runs it, or waits, in this loop."""
     once, finish = Once(), Event()
 
     async def elsewhere() -> None:
@@ -395,11 +175,32 @@ async def test_another_thread_is_refused() -> None:
     async with Group() as group:
         group.go(once.do, finish.wait)
         await settle()
+        with pytest.raises(RuntimeError, match="another thread"):  # its end would wake those who wait there
+            await Call(asyncio.run, elsewhere()).result()
         group.go(once.do, pytest.fail)
         await settle()
         with pytest.raises(RuntimeError, match="another thread"):
             await Call(asyncio.run, elsewhere()).result()
         finish.set()
+
+
+@bounded
+async def test_what_nobody_waited_for_is_for_every_loop() -> None:
+    """A value that a module keeps may be read in every thread, once it is there."""
+
+    @once_value
+    async def value() -> int:
+        await anyio.lowlevel.checkpoint()
+        return 1
+
+    once = Once()
+    await once.do(value)
+
+    async def elsewhere() -> int:
+        await once.do(pytest.fail)
+        return await value()
+
+    assert await Call(asyncio.run, elsewhere()).result() == 1
 
 
 def test_outside_a_loop_it_cannot_be_awaited() -> None:
@@ -461,180 +262,3 @@ async def test_waiting_for_what_can_never_return_is_a_leak() -> None:
         gc.collect()
         assert sorted(found.state for found in gochan.find_leaks()) == ["chan receive", "sync.Once.Do"]
         group.cancel()
-
-
-# ---- once_value ----
-
-
-@bounded
-async def test_a_value_is_computed_once() -> None:
-    """Whoever asks while it is computed waits for it; whoever asks later has it at once."""
-    calls, finish = list[int](), Event()
-
-    @once_value
-    async def value() -> list[int]:
-        calls.append(1)
-        await finish.wait()
-        return [42]
-
-    async with Group() as group:
-        handles = [group.go(value) for _ in range(4)]
-        await settle()
-        finish.set()
-        values = [await handle.result() for handle in handles]
-    assert calls == [1]
-    assert all(one is values[0] for one in values)
-    assert await value() is values[0]
-
-
-@bounded
-async def test_plain_functions_too() -> None:
-    """A value may be anything: None, an awaitable that is no coroutine, a class's instance."""
-    counts = list[int]()
-    assert await once_value(lambda: counts.append(1))() is None  # type: ignore[func-returns-value]
-    event = Event()
-    assert await once_value(lambda: event)() is event
-    assert await once_value(dict)() == {}
-    value = once_value(lambda: counts)
-    assert await value() is await value()
-
-
-@bounded
-async def test_an_exception_is_kept() -> None:
-    """ON-4: every call raises the same one, with the traceback of the run, which does not grow."""
-    calls = list[int]()
-
-    @once_value
-    async def fail() -> int:
-        calls.append(1)
-        await anyio.lowlevel.checkpoint()
-        raise ValueError("boom")
-
-    async def ask() -> tuple[BaseException, list[str]]:
-        with pytest.raises(ValueError, match="boom") as caught:
-            await fail()
-        error = caught.value
-        return error, [frame.name for frame in traceback.extract_tb(error.__traceback__)]
-
-    async with Group() as group:
-        handles = [group.go(ask) for _ in range(3)]
-    errors = [await handle.result() for handle in handles]
-    errors += [await ask() for _ in range(3)]
-    assert calls == [1]
-    assert len({id(error) for error, _ in errors}) == 1
-    assert all(names[-1] == "fail" for _, names in errors)
-    assert [names for _, names in errors] == [["ask", "get", "fail"]] * 6
-
-
-@bounded
-async def test_a_cancelled_computation_is_begun_again() -> None:
-    """By the next one that waits."""
-    calls, finish = list[int](), Event()
-
-    @once_value
-    async def value() -> int:
-        calls.append(1)
-        await finish.wait()
-        return len(calls)
-
-    async with Group() as group:
-        first = group.go(value)
-        await settle()
-        second, third = group.go(value), group.go(value)
-        await settle()
-        first.cancel()
-        await settle()
-        finish.set()
-        assert (await second.result(), await third.result()) == (2, 2)
-
-
-@bounded
-async def test_asking_for_it_inside_itself_is_an_error() -> None:
-    """Which is kept, like any other."""
-
-    @once_value
-    async def value() -> int:
-        return await value()
-
-    for _ in range(2):
-        with pytest.raises(RuntimeError, match="this very task"):
-            await value()
-
-
-@bounded
-async def test_the_function_is_let_go() -> None:
-    """go's TestOnceXGC: when it has run nothing holds it, whether it was plain or async."""
-
-    class Held: ...
-
-    async def run(plain: bool) -> weakref.ref[Held]:
-        held = Held()
-
-        async def slow(held: Held = held) -> str:
-            return type(held).__name__
-
-        def fast(held: Held = held) -> str:
-            return type(held).__name__
-
-        value = once_value(fast) if plain else once_value(slow)
-        kept.append(value)
-        reference = weakref.ref(held)
-        del held, slow, fast
-        gc.collect()
-        assert reference() is not None
-        assert await value() == "Held"
-        return reference
-
-    kept = list[Any]()
-    for plain in (True, False):
-        reference = await run(plain)
-        gc.collect()
-        assert reference() is None
-
-
-def test_it_looks_like_the_function() -> None:
-    """Its name and its docstring; it is async, whatever that one is."""
-
-    @once_value
-    def settings() -> int:
-        """The settings."""
-        return 1
-
-    assert settings.__name__ == "settings"
-    assert settings.__doc__ == "The settings."
-    assert inspect.iscoroutinefunction(settings)
-    assert not hasattr(settings, "__wrapped__")
-
-
-@backends
-def test_the_next_loop_has_the_value(backend: Backend) -> None:
-    """A module's value outlives a run."""
-    calls = list[int]()
-
-    @once_value
-    async def value() -> int:
-        calls.append(1)
-        await anyio.lowlevel.checkpoint()
-        return len(calls)
-
-    async def both() -> None:
-        async with Group() as group:
-            group.go(value)
-            group.go(value)
-
-    anyio.run(both, backend=backend)
-    assert anyio.run(value, backend="trio" if backend == "asyncio" else "asyncio") == 1
-
-
-@bounded
-async def test_a_group_can_run_it() -> None:
-    """It is an async function for everybody who asks for one."""
-
-    @once_value
-    def value() -> int:
-        return 1
-
-    async with Group() as group:
-        assert await group.go(value).result() == 1
-        group_value = gochan.WaitGroup()
-        assert await group_value.go(value).result() == 1

@@ -6,7 +6,7 @@ import copy
 import gc
 import pickle
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from time import perf_counter
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 from tests.conformance.helpers import bounded, settle
 from tests.diagnostics.looking import seen
 
-import gochan
+import gochan.testing
 from gochan import Cond, Group, Mutex, RWMutex, Semaphore, select
 from gochan.diagnostics import dump, find_leaks
 
@@ -28,7 +28,7 @@ MAKE: dict[str, Callable[[], Any]] = {
 made = pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
 
 # A primitive that is held, and an operation that waits for it.
-Waits = tuple[Any, Callable[[], Awaitable[Any]]]
+Waits = tuple[Any, Callable[[], Coroutine[Any, Any, Any]]]
 
 
 def held_mutex() -> Waits:
@@ -191,6 +191,57 @@ async def test_what_nobody_uses_any_more_is_freed(waits: Callable[[], Waits], wo
     await anyio.lowlevel.checkpoint()  # the loop keeps what it ran last
     gc.collect()
     assert alive() is None
+
+
+# ---- whose they are ----
+
+
+@waits
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_next_loop_takes_them_over(waits: Callable[[], Waits], word: str, backend: str) -> None:
+    """What was held is held, and who waited under the loop that has ended is gone."""
+    primitive, wait = waits()
+
+    async def in_vain() -> None:
+        with anyio.move_on_after(0.001) as scope:
+            await wait()
+        assert scope.cancelled_caught
+        primitive._state._check()
+
+    async def abandoned() -> None:
+        async with Group() as group:
+            group.go(wait)
+            await settle()
+            group.cancel()
+
+    before = repr(primitive)
+    for here in (backend, "trio" if backend == "asyncio" else "asyncio", backend):
+        anyio.run(in_vain, backend=here)
+        anyio.run(abandoned, backend=here)
+        assert repr(primitive) == before
+
+
+@waits
+@bounded
+async def test_another_thread_is_refused(waits: Callable[[], Waits], word: str) -> None:
+    """As soon as somebody has waited; a second loop as well. Nothing has changed."""
+    primitive, wait = waits()
+    with anyio.move_on_after(0.001):
+        await wait()
+    before = repr(primitive)
+    kind = type(primitive)
+    names = [name for name in vars(kind) if name.endswith("_nowait") or name.startswith(("release", "signal", "broad"))]
+
+    def elsewhere() -> None:
+        for name in names:
+            with pytest.raises(RuntimeError, match=r"another thread.*from_thread"):
+                getattr(primitive, name)()
+        with pytest.raises(RuntimeError, match="belongs to the"):
+            anyio.run(wait)
+
+    await anyio.to_thread.run_sync(elsewhere)
+    assert names
+    assert repr(primitive) == before
 
 
 # ---- leaving ----

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from tests.conformance.helpers import bounded, settle
 
-import gochan
+import gochan.testing
 from gochan import Channel, Group, RWMutex, go, select, try_select
 from gochan._core.driver import NOWHERE
 from gochan._core.waiter import PARKED
@@ -231,7 +231,7 @@ async def test_reading_or_writing_in_one_select() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 2000])
 def test_a_long_chain_of_selects(count: int) -> None:
-    """Each waits in two mutexes that a writer's waiting keeps shut; one who leaves sets all of them going, not deeply."""
+    """Each keeps the next one out, by wanting to write elsewhere; one who leaves sets all going, not deeply."""
     log = list[Any]()
     states = [RWMutex()._state for _ in range(count)]
     for state in states:

@@ -74,7 +74,7 @@ async def values() -> None:
     assert_type(await decorated_plain(), list[str])
     assert_type(await once_value(no_arguments)(), int)
     assert_type(decorated, Callable[[], Coroutine[Any, Any, dict[str, int]]])
-    decorated(1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue, reportUnusedCoroutine]
+    await decorated(1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def wrong_values() -> None:

@@ -18,6 +18,8 @@ import inspect
 from types import CoroutineType
 from typing import Any, Final
 
+from .driver import Driver, current_driver
+
 _backend: Any
 try:
     _backend = importlib.import_module("anyio._backends._asyncio")
@@ -51,6 +53,14 @@ def release(task: asyncio.Task[Any]) -> None:
         state = _task_states.pop(task, None)
         if state is not None and state.cancel_scope is not None:
             state.cancel_scope._tasks.discard(task)
+
+
+def cancel_scope(scope: Any, driver: Driver) -> None:
+    """Cancel a scope of a task of this loop, which may stand still between two runs."""
+    if current_driver() is driver:
+        scope.cancel()
+    elif driver.alive():
+        driver.call_soon_threadsafe(scope.cancel)
 
 
 def native(error: BaseException) -> bool:

@@ -22,8 +22,7 @@ Why not
     and a cancelled acquire loses its place in line.
 
 Prior art
-    Wait morphing of pthreads (requeue of futexes); Go's ``notifyList``; ``asyncio.Condition``, which learned in 3.13 how
-    signals get lost.
+    Wait morphing of pthreads (requeue of futexes); Go's ``notifyList``.
 """
 
 from __future__ import annotations

@@ -25,13 +25,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import update_wrapper
+from threading import get_ident
 from typing import Any, Final, Literal, TypeVar, cast, final, overload
 
 import anyio
 from typing_extensions import TypeVarTuple, Unpack
 
 from gochan._callables import is_coroutine, refuse_uncallable
-from gochan._core.driver import Driver, LoopBound, uninterruptible
+from gochan._core.driver import Driver, LoopBound, here, threads, uninterruptible
 from gochan._core.waitqueue import EMPTY, WaitQueue
 
 from .primitive import Primitive
@@ -45,17 +46,18 @@ TURN: Final = object()
 class OnceState(LoopBound):
     """Who has the turn, and who waits."""
 
-    __slots__ = ("phase", "runner", "waiters")
+    __slots__ = ("phase", "runner", "turns", "waiters")
 
     def __init__(self) -> None:
         super().__init__()
         self.phase: Literal["new", "running", "done"] = "new"
         self.runner = 0  # the task that runs, by id: a reference would be a way to cancel it, for the leak detector
+        self.turns = 0  # how many there have been
         self.waiters: WaitQueue = EMPTY
 
     @uninterruptible
-    async def turn(self, driver: Driver) -> bool:
-        """Wait until it is done (False), or until it is the caller's turn to run its function."""
+    async def turn(self, driver: Driver) -> int:
+        """Wait until it is done (0), or until it is the caller's turn to run its function (the turn's number)."""
         if self.phase == "running":
             if self.runner == id(driver.task()):
                 raise RuntimeError(f"{self!r} is run by this very task: do() inside its own function waits for ever")
@@ -63,17 +65,26 @@ class OnceState(LoopBound):
             if self.waiters is EMPTY:
                 self.waiters = WaitQueue()
             if await driver.park(self.waiters) is not TURN:
-                return False
+                return 0
         elif self.phase == "done":
-            return False
+            return 0
         self.phase = "running"
+        self.owner = driver  # its end will commit waiters: nobody may wait in another loop meanwhile
         self.runner = id(driver.task())
-        return True
+        self.turns += 1
+        return self.turns
 
     @uninterruptible
-    def finish(self, error: BaseException | None) -> None:
+    def finish(self, turn: int, error: BaseException | None) -> None:
         """The function has ended, with this error if it raised one."""
+        if turn != self.turns:
+            return  # what ran in a loop that is closed is collected now
+        if self.owner is not None and not self.owner.alive():
+            self.forget_waiters()
+            return
         self.runner = 0
+        if self.waiters is EMPTY:
+            self.owner = None  # nobody has waited yet, so it belongs to no loop
         if error is None or not _interrupted(error):
             self.phase = "done"
             self.waiters.drain(None)
@@ -88,6 +99,7 @@ class OnceState(LoopBound):
         if self.phase == "running":
             self.phase = "new"
             self.runner = 0
+            self.turns += 1
 
     def __repr__(self) -> str:
         return f"<Once {self.phase} waiters={len(self.waiters)}>"
@@ -163,20 +175,22 @@ class Once(Primitive):
         """
         refuse_uncallable(fn, "Once.do()")
         state = self._state
-        driver = state.enter()
+        driver = state.driver
+        if here() is not driver.home or (len(threads) > 1 and driver.ident != get_ident()):
+            driver = state.enter()
         if driver.budget:
             driver.budget -= 1
         else:
             await driver.pause()
-        if state.phase != "done" and await state.turn(driver):
+        if state.phase != "done" and (turn := await state.turn(driver)):
             try:
                 outcome: Any = fn(*args)
                 if is_coroutine(outcome):
                     await outcome
             except BaseException as error:
-                state.finish(error)
+                state.finish(turn, error)
                 raise
-            state.finish(None)
+            state.finish(turn, None)
 
 
 @overload
@@ -220,12 +234,14 @@ def once_value(fn: Any) -> Callable[[], Coroutine[Any, Any, Any]]:
 
     async def get() -> Any:
         nonlocal fn, value, failure
-        driver = state.enter()
+        driver = state.driver
+        if here() is not driver.home or (len(threads) > 1 and driver.ident != get_ident()):
+            driver = state.enter()
         if driver.budget:
             driver.budget -= 1
         else:
             await driver.pause()
-        if state.phase != "done" and await state.turn(driver):
+        if state.phase != "done" and (turn := await state.turn(driver)):
             try:
                 outcome = fn()
                 value = await outcome if is_coroutine(outcome) else outcome
@@ -233,10 +249,10 @@ def once_value(fn: Any) -> Callable[[], Coroutine[Any, Any, Any]]:
                 if not _interrupted(error):
                     traceback = error.__traceback__
                     failure, fn = (error, traceback and traceback.tb_next), None  # without this frame
-                state.finish(error)
+                state.finish(turn, error)
                 raise
             fn = None
-            state.finish(None)
+            state.finish(turn, None)
         if failure is not None:
             # Each raise adds its own frames; without this the traceback would grow with everybody who asks.
             raise failure[0].with_traceback(failure[1])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any
 
 from gochan._core.driver import LoopBound
+from gochan._no_copies import no_copies
 
 
 class Primitive:
@@ -17,9 +18,7 @@ class Primitive:
     def __repr__(self) -> str:
         return repr(self._state)
 
-    def __reduce__(self) -> NoReturn:
-        # A copy would share the state, or have waiters that nobody can wake. Go's vet says the same ("copies lock").
-        raise TypeError(f"{self!r} cannot be copied or pickled: goroutines wait on this very object; pass it itself")
+    __reduce__ = no_copies
 
 
 def misused(what: str, why: str, state: LoopBound) -> RuntimeError:
