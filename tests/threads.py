@@ -26,7 +26,7 @@ class Call(Generic[T]):
         except BaseException as error:
             self.error = error
 
-    def join(self, seconds: float = 5) -> T:
+    def join(self, seconds: float = 20) -> T:
         """What it returned or raised; AssertionError when it takes too long."""
         self._thread.join(seconds)
         assert not self._thread.is_alive(), "the call in the other thread hangs"
@@ -35,11 +35,11 @@ class Call(Generic[T]):
         value: T = self.value
         return value
 
-    async def result(self, seconds: float = 5) -> T:
+    async def result(self, seconds: float = 20) -> T:
         """The same, while the loop runs on."""
         return await anyio.to_thread.run_sync(self.join, seconds)
 
-    def failure(self, seconds: float = 5) -> BaseException | None:
+    def failure(self, seconds: float = 20) -> BaseException | None:
         """What it raised."""
         self._thread.join(seconds)
         assert not self._thread.is_alive(), "the call in the other thread hangs"

@@ -175,7 +175,7 @@ class TaskGoroutine(Goroutine[T_co]):
         group._ended(self, error)
 
 
-def tell_where(error: BaseException, goroutine: Goroutine[Any]) -> None:
+def tell_where(error: Exception, goroutine: Goroutine[Any]) -> None:
     """Note in an error in which goroutine it arose, and where that was started."""
     code, _, parent = goroutine._made
     by = f"goroutine {parent}" if parent else "a task"

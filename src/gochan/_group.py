@@ -190,7 +190,9 @@ class Group:
                 # A native cancellation carries no message, and must not be hidden by one of a scope.
                 if cancelled is None or native(error):
                     cancelled = error
-            except KeyboardInterrupt as error:  # trio raises it where its main task waits
+            except GeneratorExit:
+                raise
+            except BaseException as error:  # trio raises a KeyboardInterrupt where its main task waits
                 self._fail(error)
         return cancelled
 
@@ -309,7 +311,11 @@ class Group:
         driver = self._driver
         if here() is driver.home and driver.ident == get_ident():
             return
-        if self._state == "open" and current_driver() is not driver:
+        driver_here = current_driver()
+        if self._state != "open" or driver_here is driver:
+            return
+        # Between two runs of its loop, the thread that ran it may go on with it.
+        if driver_here is not None or driver.running() or driver.ident != get_ident():
             raise RuntimeError(
                 f"this group belongs to another event loop or thread: {what} it in its own loop, from a thread through "
                 "anyio.from_thread.run_sync"
@@ -391,7 +397,8 @@ class Group:
 
     def _ended(self, goroutine: Goroutine[Any], error: BaseException | None) -> None:
         if error is not None:
-            tell_where(error, goroutine)
+            if isinstance(error, Exception):
+                tell_where(error, goroutine)
             if error is not self._told:  # a WaitGroup tells before it counts down
                 self._fail(error)
             self._told = None

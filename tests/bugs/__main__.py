@@ -15,6 +15,7 @@ from .bug import Bug
 from .catalogue import BUGS
 from .measure import BACKENDS, MOST_SCHEDULES, REPLAYS, TWIN_SCHEDULES, Backend, explored, is_expected, leaked
 from .planted import PLANTED, SOUND
+from .planted_beside import PLANTED_BESIDE, SOUND_BESIDE
 
 SEEDS = 5
 
@@ -82,7 +83,7 @@ def rows(parts: list[str]) -> Iterator[Row]:
 
 
 def look_for_planted() -> bool:
-    """Looks for the bugs that are planted in the channel; True if all are found and the sound channel passes."""
+    """Looks for the bugs that are planted; True if all are found, and what is sound passes."""
     numbers: list[int] = []
     for planted in PLANTED:
         failures = [explored(planted.program, backend) for backend in BACKENDS]
@@ -90,12 +91,20 @@ def look_for_planted() -> bool:
         found = len(needed) == len(BACKENDS)
         numbers += [max(needed)] if found else []
         print(f"{planted.name:24} {'planted':20} {'history':11} {'found' if found else 'MISSED':7} {needed}")
+    beside = 0
+    for other in PLANTED_BESIDE:
+        seen = [other.seen(backend) for backend in BACKENDS]
+        beside += None not in seen
+        print(f"{other.name:24} {'planted':20} {'counting':11} {'MISSED' if None in seen else 'found':7} {seen[0]}")
     sound = [explored(one.program, backend, runs=TWIN_SCHEDULES) is None for one in SOUND for backend in BACKENDS]
+    sound += [one.seen(backend, seed) is None for one in SOUND_BESIDE for backend in BACKENDS for seed in range(SEEDS)]
+    planted = len(PLANTED) + len(PLANTED_BESIDE)
     print(
-        f"planted in the channel: {len(numbers)} of {len(PLANTED)} found, after {median(numbers or [0]):g} schedules "
-        f"in the median, {max(numbers, default=0)} at most; false alarms: {sound.count(False)} of {len(sound)}\n"
+        f"planted: {len(numbers) + beside} of {planted} found; {len(PLANTED)} in the channel, after "
+        f"{median(numbers or [0]):g} schedules in the median, {max(numbers, default=0)} at most, and "
+        f"{len(PLANTED_BESIDE)} in select and timers; false alarms: {sound.count(False)} of {len(sound)}\n"
     )
-    return len(numbers) == len(PLANTED) and all(sound)
+    return len(numbers) + beside == planted and all(sound)
 
 
 def main() -> int:

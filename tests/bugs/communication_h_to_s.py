@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from gochan import Channel, Event, select, send, sleep, try_select
+from gochan import Channel, Cond, Event, Mutex, select, send, sleep, try_select
 
 from .bug import Family, spawn
-from .stand_ins import Cond, Mutex
 
 family = Family("goker communication")
 
@@ -73,18 +72,18 @@ async def kubernetes_11298(fixed: bool) -> None:
 
     async def notify() -> None:
         nonlocal notified
-        await condition.mutex.lock()
+        await condition.mutex.acquire()
         notified = True
         condition.signal()
-        condition.mutex.unlock()
+        condition.mutex.release()
 
     async def serve() -> None:
-        await condition.mutex.lock()
+        await condition.mutex.acquire()
         while not (fixed and notified):
             await condition.wait()
             if not fixed:
                 break
-        condition.mutex.unlock()
+        condition.mutex.release()
 
     spawn(serve)
     spawn(notify)
@@ -216,19 +215,19 @@ async def moby_27782(fixed: bool) -> None:
             if event != "ignored":
                 await (select(send(events, event), closing) if fixed else events.send(event))
                 continue
-            await removed.mutex.lock()
+            await removed.mutex.acquire()
             ignored = True
             removed.broadcast()
-            removed.mutex.unlock()
+            removed.mutex.release()
 
     async def follow_logs() -> None:
         while (await select(events, closing))[0] == 0:
             pass
         await raw.send("ignored")
-        await removed.mutex.lock()
+        await removed.mutex.acquire()
         while not ignored:
             await removed.wait()
-        removed.mutex.unlock()
+        removed.mutex.release()
         raw.close()
 
     async def close() -> None:
@@ -246,20 +245,20 @@ async def moby_30408(fixed: bool) -> None:
     done = Event()
 
     async def wait_active() -> None:
-        await condition.mutex.lock()
+        await condition.mutex.acquire()
         while not active:
             await condition.wait()
-        condition.mutex.unlock()
+        condition.mutex.release()
         done.set()
 
     async def caller() -> None:
         nonlocal active
         spawn(wait_active)
         if fixed:
-            await condition.mutex.lock()
+            await condition.mutex.acquire()
             active = True
             condition.broadcast()
-            condition.mutex.unlock()
+            condition.mutex.release()
         await done.wait()
 
     spawn(caller)

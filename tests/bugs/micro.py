@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from gochan import Channel, Event, select, send
+from gochan import Channel, Cond, Event, Mutex, RWMutex, WaitGroup, select, send
 
 from .bug import Family, spawn
-from .stand_ins import Cond, Mutex, RWMutex, WaitGroup
 
 family = Family("micro")
 
@@ -113,10 +112,10 @@ async def wait_group(fixed: bool) -> None:
 
 
 async def lock_twice(mutex: Mutex, fixed: bool) -> None:
-    await mutex.lock()
+    await mutex.acquire()
     if fixed:
-        mutex.unlock()
-    await mutex.lock()
+        mutex.release()
+    await mutex.acquire()
 
 
 @family.always("MutexStack", *["locker"] * MANY)
@@ -152,10 +151,10 @@ async def rwmutex_rlock(fixed: bool) -> None:
 
     async def reader() -> None:
         mutex = RWMutex()
-        await mutex.lock()
+        await mutex.acquire_write()
         if fixed:
-            mutex.unlock()
-        await mutex.rlock()
+            mutex.release_write()
+        await mutex.acquire_read()
 
     spawn(reader)
 
@@ -166,10 +165,10 @@ async def rwmutex_lock(fixed: bool) -> None:
 
     async def writer() -> None:
         mutex = RWMutex()
-        await mutex.lock()
+        await mutex.acquire_write()
         if fixed:
-            mutex.unlock()
-        await mutex.lock()
+            mutex.release_write()
+        await mutex.acquire_write()
 
     spawn(writer)
 
@@ -180,17 +179,17 @@ async def cond(fixed: bool) -> None:
     condition, ready = Cond(Mutex()), False
 
     async def waiter() -> None:
-        await condition.mutex.lock()
+        await condition.mutex.acquire()
         while not ready:
             await condition.wait()
-        condition.mutex.unlock()
+        condition.mutex.release()
 
     spawn(waiter)
     if fixed:
-        await condition.mutex.lock()
+        await condition.mutex.acquire()
         ready = True
         condition.signal()
-        condition.mutex.unlock()
+        condition.mutex.release()
 
 
 @family.always("Mixed", "sender", "waiter")

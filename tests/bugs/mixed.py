@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from gochan import Channel, Event, select, send, try_select
+from gochan import Channel, Event, Mutex, WaitGroup, select, send, try_select
 
 from .bug import Family, spawn
-from .stand_ins import Mutex, WaitGroup
 
 family = Family("goker mixed")
 
@@ -17,23 +16,23 @@ async def cockroach_1055(fixed: bool) -> None:
     should_stop, draining = Event(), False
 
     async def work() -> None:
-        await mutex.lock()
+        await mutex.acquire()
         refused = draining
         if not refused:
             tasks.add()
-        mutex.unlock()
+        mutex.release()
         if not refused:
             await should_stop.wait()
             tasks.done()
 
     async def stop() -> None:
         nonlocal draining
-        await mutex.lock()
+        await mutex.acquire()
         draining = True
         if fixed:
             should_stop.set()
         await tasks.wait()
-        mutex.unlock()
+        mutex.release()
         should_stop.set()
 
     for start in (work, work, stop):
@@ -79,18 +78,18 @@ async def etcd_6873(fixed: bool) -> None:
 
     async def coalesce() -> None:
         async for _ in updates:
-            await mutex.lock()
-            mutex.unlock()
+            await mutex.acquire()
+            mutex.release()
         done.set()
 
     async def stop() -> None:
-        await mutex.lock()
+        await mutex.acquire()
         updates.close()
         if fixed:
-            mutex.unlock()
+            mutex.release()
         await done.wait()
         if not fixed:
-            mutex.unlock()
+            mutex.release()
 
     await updates.send(1)
     spawn(coalesce)
@@ -110,18 +109,18 @@ async def etcd_7492(fixed: bool) -> None:
                 case (0, _):
                     pass
                 case (1, _):
-                    await mutex.lock()
-                    mutex.unlock()
+                    await mutex.acquire()
+                    mutex.release()
                 case _:
                     return
 
     async def assign() -> None:
-        await mutex.lock()
+        await mutex.acquire()
         if fixed:
-            mutex.unlock()
+            mutex.release()
         await added.send(True)
         if not fixed:
-            mutex.unlock()
+            mutex.release()
         group.done()
 
     async def test() -> None:
@@ -143,13 +142,13 @@ async def etcd_7902(fixed: bool) -> None:
 
     async def take_part(leader: bool) -> None:
         if not fixed:
-            await mutex.lock()
+            await mutex.acquire()
         if leader:
             following.set()
         else:
             await following.wait()
         if not fixed:
-            mutex.unlock()
+            mutex.release()
         group.done()
 
     async def lead() -> None:
@@ -175,24 +174,24 @@ async def grpc_1460(fixed: bool) -> None:
 
     async def keep_alive() -> None:
         nonlocal dormant
-        await mutex.lock()
+        await mutex.acquire()
         if not streams:
             dormant = True
             if fixed:
-                mutex.unlock()
+                mutex.release()
             await awaken.receive()
             if not fixed:
-                mutex.unlock()
+                mutex.release()
         else:
-            mutex.unlock()
+            mutex.release()
 
     async def new_stream() -> None:
         nonlocal streams
-        await mutex.lock()
+        await mutex.acquire()
         streams += 1
         if dormant:
             await awaken.send(None)
-        mutex.unlock()
+        mutex.release()
 
     spawn(keep_alive)
     spawn(new_stream)
@@ -205,15 +204,15 @@ async def istio_16224(fixed: bool) -> None:
     events: Channel[int] = Channel(2 if fixed else 0)
 
     async def publish() -> None:
-        await store.lock()
+        await store.acquire()
         await events.send(1)
-        store.unlock()
+        store.release()
 
     async def check() -> None:
         for _ in range(2):
             await events.receive()
-            await store.lock()
-            store.unlock()
+            await store.acquire()
+            store.release()
 
     for start in (check, publish, publish):
         spawn(start)
@@ -226,18 +225,18 @@ async def kubernetes_10182(fixed: bool) -> None:
     channel: Channel[bool] = Channel()
 
     async def set_status() -> None:
-        await statuses.lock()
+        await statuses.acquire()
         if fixed:
-            statuses.unlock()
+            statuses.release()
         await channel.send(True)
         if not fixed:
-            statuses.unlock()
+            statuses.release()
 
     async def synchronize() -> None:
         for _ in range(2):
             await channel.receive()
-            await statuses.lock()  # a pod is gone: its status is deleted
-            statuses.unlock()
+            await statuses.acquire()  # a pod is gone: its status is deleted
+            statuses.release()
 
     for start in (synchronize, set_status, set_status):
         spawn(start)
@@ -250,17 +249,17 @@ async def kubernetes_1321(fixed: bool) -> None:
     results: Channel[int] = Channel()
 
     async def distribute() -> None:
-        await mutex.lock()
+        await mutex.acquire()
         if watched:
             await (select(send(results, 1), stopped) if fixed else results.send(1))
-        mutex.unlock()
+        mutex.release()
 
     async def stop_watching() -> None:
         nonlocal watched
         stopped.set()
-        await mutex.lock()
+        await mutex.acquire()
         watched = False
-        mutex.unlock()
+        mutex.release()
 
     spawn(distribute)
     spawn(stop_watching)
@@ -274,21 +273,21 @@ async def kubernetes_26980(fixed: bool) -> None:
 
     async def pop() -> None:
         while True:
-            await mutex.lock()
+            await mutex.acquire()
             item = pending.pop(0) if pending else 0
             if fixed:
-                mutex.unlock()
+                mutex.release()
             chosen, _ = await select(send(following, item), stop)
             if not fixed:
-                mutex.unlock()
+                mutex.release()
             if chosen == 1:
                 return
 
     async def run() -> None:
         await following.receive()
-        await mutex.lock()
+        await mutex.acquire()
         pending.append(3)
-        mutex.unlock()
+        mutex.release()
         stop.set()
 
     spawn(pop)
@@ -302,15 +301,15 @@ async def kubernetes_6632(fixed: bool) -> None:
     resets: Channel[int] = Channel()
 
     async def write_frame() -> None:
-        await write_lock.lock()
+        await write_lock.acquire()
         await (select(send(resets, 1), closed) if fixed else resets.send(1))
-        write_lock.unlock()
+        write_lock.release()
 
     async def monitor() -> None:
         while (await select(resets, closed))[0] == 0:
             pass
-        await write_lock.lock()
-        write_lock.unlock()
+        await write_lock.acquire()
+        write_lock.release()
 
     async def close() -> None:
         closed.set()
@@ -348,14 +347,14 @@ async def moby_28462(fixed: bool) -> None:
         for _ in range(2):
             if try_select(stopping) is not None:
                 return
-            await container.lock()  # the result of a probe
-            container.unlock()
+            await container.acquire()  # the result of a probe
+            container.release()
         await stopping.receive()
 
     async def state_changed() -> None:
-        await container.lock()
+        await container.acquire()
         await stopping.send(None)
-        container.unlock()
+        container.release()
 
     spawn(monitor)
     spawn(state_changed)
@@ -368,18 +367,18 @@ async def serving_2137(fixed: bool) -> None:
 
     async def request(mutex: Mutex, accepted: Channel[bool]) -> None:
         await active.send(None)
-        await mutex.lock()
-        mutex.unlock()
+        await mutex.acquire()
+        mutex.release()
         await active.receive()
         await accepted.send(True)
 
     async def test() -> None:
         requests = [(Mutex(), Channel[bool](1)) for _ in range(2)]
         for mutex, accepted in requests:
-            await mutex.lock()
+            await mutex.acquire()
             spawn(request, mutex, accepted)
         for mutex, accepted in requests:
-            mutex.unlock()
+            mutex.release()
             if not fixed:
                 await accepted.receive()
         if fixed:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from gochan import Event, sleep
+from gochan import Event, Mutex, RWMutex, WaitGroup, sleep
 
 from .bug import Family, spawn
-from .stand_ins import Mutex, RWMutex, WaitGroup
 
 family = Family("goker resource")
 
@@ -18,19 +17,19 @@ async def cockroach_10214(fixed: bool) -> None:
     coalesced, raft = Mutex(), Mutex()
 
     async def send_heartbeats() -> None:
-        await coalesced.lock()
+        await coalesced.acquire()
         if fixed:
-            coalesced.unlock()
-        await raft.lock()
-        raft.unlock()
+            coalesced.release()
+        await raft.acquire()
+        raft.release()
         if not fixed:
-            coalesced.unlock()
+            coalesced.release()
 
     async def tick() -> None:
-        await raft.lock()
-        await coalesced.lock()
-        coalesced.unlock()
-        raft.unlock()
+        await raft.acquire()
+        await coalesced.acquire()
+        coalesced.release()
+        raft.release()
 
     spawn(send_heartbeats)
     spawn(tick)
@@ -42,20 +41,20 @@ async def cockroach_16167(fixed: bool) -> None:
     configuration = RWMutex()
 
     async def read_configuration() -> None:
-        await configuration.rlock()
-        configuration.runlock()
+        await configuration.acquire_read()
+        configuration.release_read()
 
     async def execute() -> None:
         if fixed:
             await read_configuration()
-        await configuration.rlock()
+        await configuration.acquire_read()
         if not fixed:
             await read_configuration()
-        configuration.runlock()
+        configuration.release_read()
 
     async def update_configuration() -> None:
-        await configuration.lock()
-        configuration.unlock()
+        await configuration.acquire_write()
+        configuration.release_write()
 
     spawn(execute)
     spawn(update_configuration)
@@ -68,21 +67,21 @@ async def cockroach_3710(fixed: bool) -> None:
 
     async def raft_status(locked: bool) -> None:
         if not locked:
-            await store.rlock()
+            await store.acquire_read()
         if not locked:
-            store.runlock()
+            store.release_read()
 
     async def should_queue() -> None:
         await raft_status(locked=fixed)
 
     async def force_log_scan() -> None:
-        await store.rlock()
+        await store.acquire_read()
         await should_queue()
-        store.runlock()
+        store.release_read()
 
     async def process_raft() -> None:
-        await store.lock()
-        store.unlock()
+        await store.acquire_write()
+        store.release_write()
 
     spawn(force_log_scan)
     spawn(process_raft)
@@ -95,12 +94,12 @@ async def cockroach_584(fixed: bool) -> None:
 
     async def loop() -> None:
         for _ in range(2):
-            await mutex.lock()
+            await mutex.acquire()
             if closed:
                 if fixed:
-                    mutex.unlock()
+                    mutex.release()
                 break
-            mutex.unlock()
+            mutex.release()
 
     async def gossip() -> None:
         await loop()
@@ -108,9 +107,9 @@ async def cockroach_584(fixed: bool) -> None:
 
     async def close() -> None:
         nonlocal closed
-        await mutex.lock()
+        await mutex.acquire()
         closed = True
-        mutex.unlock()
+        mutex.release()
 
     spawn(gossip)
     spawn(close)
@@ -124,15 +123,15 @@ async def cockroach_6181(fixed: bool) -> None:
 
     async def as_text() -> None:
         if not fixed:
-            await cache.rlock()
-            cache.runlock()
+            await cache.acquire_read()
+            cache.release_read()
 
     async def look_up() -> None:
-        await cache.rlock()
+        await cache.acquire_read()
         await as_text()
-        cache.runlock()
-        await cache.lock()
-        cache.unlock()
+        cache.release_read()
+        await cache.acquire_write()
+        cache.release_write()
         group.done()
 
     async def test() -> None:
@@ -150,19 +149,19 @@ async def cockroach_7504(fixed: bool) -> None:
     names, lease = Mutex(), Mutex()
 
     async def acquire_by_name() -> None:
-        await names.lock()
+        await names.acquire()
         if fixed:
-            names.unlock()
-        await lease.lock()
-        lease.unlock()
+            names.release()
+        await lease.acquire()
+        lease.release()
         if not fixed:
-            names.unlock()
+            names.release()
 
     async def release() -> None:
-        await lease.lock()
-        await names.lock()
-        names.unlock()
-        lease.unlock()
+        await lease.acquire()
+        await names.acquire()
+        names.release()
+        lease.release()
 
     spawn(acquire_by_name)
     spawn(release)
@@ -174,17 +173,17 @@ async def cockroach_9935(fixed: bool) -> None:
     mutex, disk_full = Mutex(), False
 
     async def leave() -> None:
-        await mutex.lock()
-        mutex.unlock()
+        await mutex.acquire()
+        mutex.release()
 
     async def write_entry() -> None:
-        await mutex.lock()
+        await mutex.acquire()
         if disk_full:
             if fixed:
-                mutex.unlock()
+                mutex.release()
             await leave()
             return
-        mutex.unlock()
+        mutex.release()
 
     async def fill_disk() -> None:
         nonlocal disk_full
@@ -202,16 +201,16 @@ async def etcd_10492(fixed: bool) -> None:
     mutex = Mutex()
 
     async def checkpoint() -> None:
-        await mutex.lock()
-        mutex.unlock()
+        await mutex.acquire()
+        mutex.release()
 
     async def renew(save: Callable[[], Awaitable[None]]) -> None:
-        await mutex.lock()
+        await mutex.acquire()
         if fixed:
-            mutex.unlock()
+            mutex.release()
         await save()
         if not fixed:
-            mutex.unlock()
+            mutex.release()
 
     spawn(renew, checkpoint)
 
@@ -222,16 +221,16 @@ async def etcd_5509(fixed: bool) -> None:
     client = RWMutex()
 
     async def acquire() -> bool:
-        await client.rlock()
+        await client.acquire_read()
         connected = False
         if connected or fixed:
-            client.runlock()
+            client.release_read()
         return connected
 
     async def use_client() -> None:
         if not await acquire():
-            await client.lock()
-            client.unlock()
+            await client.acquire_write()
+            client.release_write()
 
     spawn(use_client)
 
@@ -242,16 +241,16 @@ async def etcd_6708(fixed: bool) -> None:
     members = RWMutex()
 
     async def request() -> None:
-        await members.rlock()
-        members.runlock()
+        await members.acquire_read()
+        members.release_read()
 
     async def synchronize() -> None:
         if fixed:
             await request()
-        await members.lock()
+        await members.acquire_write()
         if not fixed:
             await request()
-        members.unlock()
+        members.release_write()
 
     spawn(synchronize)
 
@@ -269,26 +268,26 @@ async def grpc_3017(fixed: bool) -> None:
         if not armed:
             return
         armed = False
-        await mutex.lock()
+        await mutex.acquire()
         if abort and not fixed:
             return
-        mutex.unlock()
+        mutex.release()
 
     async def resolve() -> None:
         nonlocal armed, abort
-        await mutex.lock()
+        await mutex.acquire()
         spawn(remove_later)
-        mutex.unlock()
+        mutex.release()
         await sleep(0)
-        await mutex.lock()  # the same address again: the removal is called off
+        await mutex.acquire()  # the same address again: the removal is called off
         await sleep(0)
         if armed:
             armed = False
         else:
             abort = True
-        mutex.unlock()
-        await mutex.lock()
-        mutex.unlock()
+        mutex.release()
+        await mutex.acquire()
+        mutex.release()
         done.set()
 
     async def test() -> None:
@@ -305,17 +304,17 @@ async def grpc_795(fixed: bool) -> None:
 
     async def stop() -> None:
         nonlocal draining
-        await mutex.lock()
+        await mutex.acquire()
         if draining:
             if fixed:
-                mutex.unlock()
+                mutex.release()
             return
         draining = True
-        mutex.unlock()
+        mutex.release()
 
     async def serve() -> None:
-        await mutex.lock()
-        mutex.unlock()
+        await mutex.acquire()
+        mutex.release()
 
     for start in (serve, stop, stop):
         spawn(start)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from gochan import sleep
+from gochan import Cond, Mutex, RWMutex, WaitGroup, sleep
 
 from .bug import Family, spawn
-from .stand_ins import Cond, Mutex, RWMutex, WaitGroup
 
 family = Family("goker resource")
 
@@ -17,18 +16,18 @@ async def hugo_3251(fixed: bool) -> None:
     group = WaitGroup()
 
     async def lock(address: str) -> None:
-        await table.lock()
+        await table.acquire_write()
         mutex = addresses.setdefault(address, Mutex())
         if fixed:
-            table.unlock()
-        await mutex.lock()
+            table.release_write()
+        await mutex.acquire()
         if not fixed:
-            table.unlock()
+            table.release_write()
 
     async def unlock(address: str) -> None:
-        await table.rlock()
-        addresses[address].unlock()
-        table.runlock()
+        await table.acquire_read()
+        addresses[address].release()
+        table.release_read()
 
     async def fetch() -> None:
         await lock("https://example.org")
@@ -51,11 +50,11 @@ async def hugo_5379(fixed: bool) -> None:
 
     async def initialize() -> None:
         nonlocal ready
-        await mutex.lock()
+        await mutex.acquire()
         if not ready:
             ready = True
             await summary()
-        mutex.unlock()
+        mutex.release()
 
     async def summary() -> None:
         if not fixed:
@@ -89,19 +88,19 @@ async def kubernetes_13135(fixed: bool) -> None:
 
     async def start_caching() -> None:
         for _ in range(2):
-            await cacher.lock()
-            await watch_cache.lock()
-            watch_cache.unlock()
-            cacher.unlock()
+            await cacher.acquire()
+            await watch_cache.acquire()
+            watch_cache.release()
+            cacher.release()
 
     async def add() -> None:
-        await watch_cache.lock()
+        await watch_cache.acquire()
         if fixed:
-            watch_cache.unlock()
-        await cacher.lock()
-        cacher.unlock()
+            watch_cache.release()
+        await cacher.acquire()
+        cacher.release()
         if not fixed:
-            watch_cache.unlock()
+            watch_cache.release()
 
     spawn(start_caching)
     spawn(add)
@@ -113,23 +112,23 @@ async def kubernetes_30872(fixed: bool) -> None:
     queue, informer = Mutex(), RWMutex()
 
     async def deliver() -> None:
-        await queue.lock()
+        await queue.acquire()
         if fixed:
-            queue.unlock()
-        await informer.rlock()
-        informer.runlock()
+            queue.release()
+        await informer.acquire_read()
+        informer.release_read()
         if not fixed:
-            queue.unlock()
+            queue.release()
 
     async def stop() -> None:
-        await informer.lock()
-        await queue.lock()
-        queue.unlock()
-        informer.unlock()
+        await informer.acquire_write()
+        await queue.acquire()
+        queue.release()
+        informer.release_write()
 
     async def ready_clusters() -> None:
-        await informer.rlock()
-        informer.runlock()
+        await informer.acquire_read()
+        informer.release_read()
 
     for start in (deliver, stop, ready_clusters):
         spawn(start)
@@ -143,28 +142,28 @@ async def kubernetes_58107(fixed: bool) -> None:
 
     async def next_job() -> None:
         nonlocal jobs
-        await condition.mutex.lock()
+        await condition.mutex.acquire()
         while not jobs:
             await condition.wait()
         jobs -= 1
-        condition.mutex.unlock()
+        condition.mutex.release()
 
     async def work() -> None:
         if fixed:
             await next_job()
-        await workers.rlock()
+        await workers.acquire_read()
         if not fixed:
             await next_job()
-        workers.runlock()
+        workers.release_read()
 
     async def synchronize() -> None:
         nonlocal jobs
-        await workers.lock()
-        workers.unlock()
-        await condition.mutex.lock()
+        await workers.acquire_write()
+        workers.release_write()
+        await condition.mutex.acquire()
         jobs += 2
         condition.broadcast()
-        condition.mutex.unlock()
+        condition.mutex.release()
 
     for start in (work, work, synchronize):
         spawn(start)
@@ -176,16 +175,16 @@ async def kubernetes_62464(fixed: bool) -> None:
     state = RWMutex()
 
     async def cpu_set() -> None:
-        await state.rlock()
-        state.runlock()
+        await state.acquire_read()
+        state.release_read()
 
     async def cpu_set_or_default() -> None:
-        await state.rlock()
+        await state.acquire_read()
         if fixed:
-            state.runlock()
+            state.release_read()
         await cpu_set()
         if not fixed:
-            state.runlock()
+            state.release_read()
 
     async def reconcile() -> None:
         for _ in range(2):
@@ -193,8 +192,8 @@ async def kubernetes_62464(fixed: bool) -> None:
 
     async def remove_container() -> None:
         await cpu_set()
-        await state.lock()
-        state.unlock()
+        await state.acquire_write()
+        state.release_write()
 
     spawn(reconcile)
     spawn(remove_container)
@@ -206,15 +205,15 @@ async def moby_17176(fixed: bool) -> None:
     mutex, deleted = Mutex(), 0
 
     async def clean_up_deleted() -> None:
-        await mutex.lock()
+        await mutex.acquire()
         if not deleted and not fixed:
             return
-        mutex.unlock()
+        mutex.release()
 
     async def deactivate() -> None:
         await clean_up_deleted()
-        await mutex.lock()
-        mutex.unlock()
+        await mutex.acquire()
+        mutex.release()
 
     spawn(deactivate)
 
@@ -226,13 +225,13 @@ async def moby_36114(fixed: bool) -> None:
 
     async def hot_remove(locked: bool) -> None:
         if not locked:
-            await mutex.lock()
-            mutex.unlock()
+            await mutex.acquire()
+            mutex.release()
 
     async def hot_add() -> None:
-        await mutex.lock()
+        await mutex.acquire()
         await hot_remove(locked=fixed)
-        mutex.unlock()
+        mutex.release()
 
     spawn(hot_add)
 
@@ -244,16 +243,16 @@ async def moby_4951(fixed: bool) -> None:
 
     async def unmount_device() -> None:
         first, second = (all_devices, device) if fixed else (device, all_devices)
-        await first.lock()
-        await second.lock()
-        second.unlock()
-        first.unlock()
+        await first.acquire()
+        await second.acquire()
+        second.release()
+        first.release()
 
     async def delete_device() -> None:
-        await all_devices.lock()
-        await device.lock()
-        device.unlock()
-        all_devices.unlock()
+        await all_devices.acquire()
+        await device.acquire()
+        device.release()
+        all_devices.release()
 
     spawn(unmount_device)
     spawn(delete_device)
@@ -266,12 +265,12 @@ async def moby_7559(fixed: bool) -> None:
 
     async def run() -> None:
         for failed in (True, False):
-            await connections.lock()
+            await connections.acquire()
             if failed:
                 if fixed:
-                    connections.unlock()
+                    connections.release()
                 continue
-            connections.unlock()
+            connections.release()
 
     spawn(run)
 
@@ -282,15 +281,15 @@ async def syncthing_4829(fixed: bool) -> None:
     mapping = RWMutex()
 
     async def notify() -> None:
-        await mapping.rlock()
-        mapping.runlock()
+        await mapping.acquire_read()
+        mapping.release_read()
 
     async def clear_addresses() -> None:
-        await mapping.lock()
+        await mapping.acquire_write()
         if fixed:
-            mapping.unlock()
+            mapping.release_write()
         await notify()
         if not fixed:
-            mapping.unlock()
+            mapping.release_write()
 
     spawn(clear_addresses)

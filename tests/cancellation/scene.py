@@ -151,7 +151,7 @@ async def _meet(operation: Operation, source: Source, script: Script, victim: Ca
                 step()
             await anyio.sleep(0)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         if sniffio.current_async_library() == "trio":
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(victim)

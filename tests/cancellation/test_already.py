@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import anyio
 import pytest
+from tests.turns import given_up
 
 import gochan
 from gochan import Channel, ChannelClosed, Group, select
@@ -25,7 +26,7 @@ async def test_waits_in_a_scope_that_is_cancelled_already(name: str) -> None:
     """An operation that has to wait in an already cancelled scope raises, and leaves no trace in any queue."""
     operation = CHANNEL_OPERATIONS[name]()
     returned = False
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         with anyio.CancelScope() as scope:
             scope.cancel()
             await operation.call()
@@ -41,7 +42,7 @@ async def test_waits_in_a_scope_that_is_cancelled_already(name: str) -> None:
 async def test_ready_in_a_scope_that_is_cancelled_already(name: str) -> None:
     """An operation that need not wait succeeds in an already cancelled scope; the next one that waits is cancelled."""
     operation = CHANNEL_OPERATIONS[name]()
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             # Make it ready: a buffered value, room, a partner that waits, an event that is set.
             if isinstance(operation, Receiving):
@@ -90,7 +91,7 @@ async def test_a_task_cancelled_before_it_waits(name: str) -> None:
         source.fire()
         await operation.call()
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         assert not await asyncio.ensure_future(source.guard(body))
         operation.complete()
         await operation.check(returned=False, result=None)
@@ -125,7 +126,7 @@ async def test_close_and_a_cancellation(make_source: Callable[[], Source], buffe
             await turns(5)
             ends.append("clean")
 
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(victim)
                 await turns(10)
@@ -146,7 +147,7 @@ async def test_a_wake_up_is_not_spent_on_a_cancelled_waiter() -> None:
         with scopes[number]:
             got[number] = await channel.receive()
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             for number in range(20):
                 tasks.start_soon(receiver, number)
@@ -178,14 +179,14 @@ async def test_select_against_select_with_cancellations() -> None:
                         received.append(value)
 
         async def two() -> None:
-            with anyio.move_on_after(0.02):
+            with given_up(20):
                 match await select(gochan.send(ba, "from two"), ab):
                     case (0, _):
                         sent.append("from two")
                     case (1, value):
                         received.append(value)
 
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(one)
                 tasks.start_soon(two)
@@ -206,7 +207,7 @@ async def test_a_group_s_cancel_reaches_parked_and_committed_alike() -> None:
             await anyio.sleep(0)
             got.append(-1)
 
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             async with Group() as group:
                 goroutine = group.go(receiver)
                 await turns(4)

@@ -61,7 +61,7 @@ async def test_a_partner_that_serves_every_turn(make_source: Callable[[], Source
             assert not await reached(source)(body)
             ended = True
 
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(victim)
                 await turns(8)
@@ -85,6 +85,7 @@ async def test_a_partner_that_never_lets_up(make_source: Callable[[], Source]) -
     """Two tasks that ping-pong without pause: the cancelled one ends within one operation, or one budget."""
     source = make_source()
     channel: Channel[int] = Channel()
+    feeding = anyio.CancelScope()
     stop = False
     received = 0
     sent = 0
@@ -102,17 +103,16 @@ async def test_a_partner_that_never_lets_up(make_source: Callable[[], Source]) -
         nonlocal ended, stop
         assert not await reached(source)(body)
         ended = stop = True
+        feeding.cancel()
 
     async def feeder() -> None:
         nonlocal sent
-        while not stop:
-            with anyio.move_on_after(0.05) as scope:
+        with feeding:
+            while not stop:
                 await channel.send(1)
                 sent += 1
-            if scope.cancelled_caught:
-                assert stop
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(victim)
             await turns(8)
@@ -145,7 +145,7 @@ async def test_ready_operations_after_it(make_source: Callable[[], Source]) -> N
     async def victim() -> None:
         assert not await reached(source)(body)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(victim)
             await turns(8)
@@ -180,7 +180,7 @@ async def test_the_budget_s_yield_is_a_cancellation_point(make_source: Callable[
     async def victim() -> None:
         assert not await reached(source)(body)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(victim)
             await turns(12)

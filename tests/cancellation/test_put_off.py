@@ -56,7 +56,7 @@ class Both:
             task.cancel("real")
             # Only a callback that stands in the loop's queue already comes before the wake-up.
             self.timeout.reschedule(now)
-        await asyncio.wait([task], timeout=5)
+        await asyncio.wait([task], timeout=20)
         assert task.cancelled()
         assert_no_waiter(channel)
         return self.seen
@@ -67,7 +67,7 @@ class Both:
 @pytest.mark.parametrize("order", ["timeout-first", "cancel-first"])
 async def test_a_real_cancellation_survives_a_timeout_in_the_same_tick(order: str, then: str) -> None:
     """When a time-out takes its own cancellation back, the one that somebody else asked for in the same tick stays."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         seen = await Both(order, then).run()
     assert seen[0] == "value"
     assert "the real one was lost" not in seen
@@ -94,7 +94,7 @@ async def test_a_real_cancellation_survives_a_scope_in_the_same_tick(order: str)
         await asyncio.sleep(0)
         seen.append("the real one was lost")
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         task = asyncio.get_running_loop().create_task(victim())
         await turns(5)
         loop = asyncio.get_running_loop()
@@ -107,7 +107,7 @@ async def test_a_real_cancellation_survives_a_scope_in_the_same_tick(order: str)
             channel.send_nowait("value")
             for cancel in (scope.cancel, task.cancel) if order == "scope-first" else (task.cancel, scope.cancel):
                 cancel()
-        await asyncio.wait([task], timeout=5)
+        await asyncio.wait([task], timeout=20)
         assert task.cancelled()
     assert seen == ["value"]
 
@@ -129,7 +129,7 @@ async def test_nested_timeouts_in_the_same_tick() -> None:
         assert task.cancelling() == 0
         seen.append("clean")
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         task = asyncio.get_running_loop().create_task(victim())
         await turns(5)
         for timeout in (inner, outer):
@@ -161,7 +161,7 @@ async def test_an_outer_timeout_in_the_same_tick_still_cancels(first: str) -> No
         await turns(5)
         assert task.cancelling() == 0
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         task = asyncio.get_running_loop().create_task(victim())
         await turns(5)
         for timeout in (inner, outer) if first == "inner" else (outer, inner):
@@ -185,7 +185,7 @@ async def test_the_message_travels() -> None:
             except asyncio.CancelledError as error:
                 messages.extend(error.args)
 
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             task = asyncio.get_running_loop().create_task(victim())
             await turns(3)
             if committed:
@@ -214,7 +214,7 @@ async def test_a_cancellation_from_outside_reaches_through(inner: str) -> None:
         await asyncio.sleep(0)
         got.append(-1)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         task = asyncio.get_running_loop().create_task(victim())
         await turns(5)
         channel.send_nowait(7)
@@ -238,7 +238,7 @@ async def test_taken_back_before_it_arrives() -> None:
         await turns(5)
         seen.append("clean")
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         task = asyncio.get_running_loop().create_task(victim())
         await turns(3)
         channel.send_nowait(7)
@@ -255,7 +255,7 @@ async def test_a_task_that_ends_before_it_arrives() -> None:
         if name not in CHANNEL_OPERATIONS:
             continue
         operation = make()
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             task = asyncio.ensure_future(operation.call())
             await turns(3)
             operation.complete()

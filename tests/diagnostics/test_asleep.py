@@ -19,6 +19,12 @@ BACKENDS = ["asyncio", "trio"]
 pytestmark = pytest.mark.parametrize("backend", BACKENDS)
 
 
+@pytest.fixture(autouse=True)
+def look_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real moment between two looks is for threads that are about to post something; no test here has such."""
+    monkeypatch.setattr("gochan.diagnostics._asleep._LOOK_AGAIN", 0.001)
+
+
 def deadlock_of(main: Any, backend: Any) -> Deadlock:
     with pytest.raises(Deadlock) as caught:
         run(main, backend=backend)
@@ -76,7 +82,7 @@ async def two_that_wait_for_each_other() -> None:
 
 
 async def after_a_while() -> None:
-    await anyio.sleep(0.01)
+    await anyio.sleep(0.001)
     await anyio.to_thread.run_sync(time.sleep, 0.001)  # its worker is idle now
     await Event().wait()
 

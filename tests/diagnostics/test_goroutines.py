@@ -73,13 +73,16 @@ def test_main_that_waits_is_shown_like_any_other(backend: Any) -> None:
         pytest.importorskip("trio", reason="trio is missing: pip install trio")
     jobs = gochan.Channel[int](name="jobs")
 
-    async def look() -> GoroutineInfo:
+    async def look(waiting: anyio.CancelScope) -> GoroutineInfo:
         await turns()
-        return goroutines()[0]
+        try:
+            return goroutines()[0]
+        finally:
+            waiting.cancel()
 
     async def main() -> GoroutineInfo:
-        looking = gochan.go(look)
-        with anyio.move_on_after(0.01):
+        with anyio.CancelScope() as waiting:
+            looking = gochan.go(look, waiting)
             await jobs.receive()
         return await looking.result()
 
@@ -113,6 +116,30 @@ async def test_foreign_tasks_keep_their_number(backend_name: str) -> None:
         tasks.cancel_scope.cancel()
 
 
+async def test_those_above_a_limit_are_shown() -> None:
+    """They wait for a place, wherever their group is: in "semacquire", with where they will begin."""
+    jobs = gochan.Channel[int]()
+
+    async def host() -> None:
+        async with gochan.Group(limit=1) as group:
+            for name in ("first", "second", "third"):
+                group.go(worker, jobs, name=name)
+
+    async with standing(host):
+        infos = goroutines()
+        assert [one.id for one in infos[1:]] == sorted(one.id for one in infos[1:])
+        shown = {one.name: one for one in infos}
+        assert shown["first"].state == "chan receive"
+        for name in ("second", "third"):
+            one = shown[name]
+            assert one.state == "semacquire"
+            assert [frame.function for frame in one.stack] == [f"{HERE}.worker"]
+            assert one.created_by is not None
+            assert one.since == 0
+            assert f"goroutine {one.id} [semacquire] {{name: {name}}}:" in gochan.dump()
+        assert shown["second"].waiting_on == ("<Group open goroutines=1/1 waiting=2>",)
+
+
 async def test_order_is_main_then_numbers() -> None:
     """main comes first, then the numbers ascend."""
     async with standing(*5 * [anyio.sleep_forever]):
@@ -121,19 +148,18 @@ async def test_order_is_main_then_numbers() -> None:
         assert numbers == sorted(set(numbers))
 
 
-async def test_ended_and_waiting_ones_are_not_shown() -> None:
-    """A goroutine that has ended is gone; one above its group's limit has not begun."""
+async def test_ended_ones_are_not_shown() -> None:
+    """A goroutine that has ended is gone."""
 
     async def nothing() -> None: ...
 
-    async with gochan.Group(limit=1) as group:
+    async with gochan.Group() as group:
         running = group.go(anyio.sleep_forever)
-        pending = group.go(anyio.sleep_forever)
         async with gochan.Group() as inner:
             ended = inner.go(nothing)
         shown = {one.id for one in goroutines()}
         assert running.id in shown
-        assert not {pending.id, ended.id} & shown
+        assert ended.id not in shown
         group.cancel()
 
 

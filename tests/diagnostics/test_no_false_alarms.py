@@ -246,7 +246,7 @@ async def test_a_busy_thread_does_not_disturb() -> None:
         thread.start()
         try:
             await settle()
-            for _ in range(20):
+            for _ in range(10):
                 assert {info.name for info in find_leaks()} <= {"leaked"}
         finally:
             stop.set()
@@ -342,7 +342,9 @@ async def test_a_protocol_of_a_live_transport_is_silent() -> None:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self.channel.close()
+            lost.set()
 
+    lost = asyncio.Event()
     async with Group() as group:
 
         async def connect() -> None:
@@ -353,5 +355,6 @@ async def test_a_protocol_of_a_live_transport_is_silent() -> None:
         gc.collect()
         assert find_leaks() == []
         ends[1].close()
-        await anyio.sleep(0.01)
+        with anyio.fail_after(20):
+            await lost.wait()
         group.cancel()

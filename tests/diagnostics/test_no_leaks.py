@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from tests.turns import given_up, parked
 
 from gochan import Channel, Event, Group, go, run
 from gochan.diagnostics import LeakError, no_leaks
@@ -26,7 +27,7 @@ async def test_a_block_that_leaves_nothing_passes() -> None:
     """Even if the last goroutine ends a moment after it."""
     async with Group() as group:
         async with no_leaks():
-            group.go(anyio.sleep, 0.01)
+            group.go(parked, 20)
             group.go(anyio.lowlevel.checkpoint)
 
 
@@ -34,9 +35,10 @@ async def test_what_outlives_the_block_is_named() -> None:
     """With what it waits for and where it was made: stuck or not."""
     async with Group() as group:
         with pytest.raises(LeakError) as caught:
-            async with no_leaks(within=0.02):
+            async with no_leaks(within=0):
                 group.go(Channel[int](name="jobs").receive, name="worker")
                 group.go(sleeper)
+                await parked()
         group.cancel()
     assert [info.name for info in caught.value.goroutines] == ["worker", "sleeper"]
     text = str(caught.value)
@@ -44,6 +46,22 @@ async def test_what_outlives_the_block_is_named() -> None:
     assert "[chan receive] on jobs" in text
     assert "created by" in text
     assert __file__ in text
+
+
+@pytest.mark.gochan(virtual_time=True)
+async def test_goroutines_have_a_second_to_end() -> None:
+    """Looked for more and more rarely, and not a moment longer than that."""
+    async with Group() as group:
+        begun = anyio.current_time()
+        async with no_leaks():
+            group.go(anyio.sleep, 0.9)
+        assert 0.9 <= anyio.current_time() - begun < 1
+        begun = anyio.current_time()
+        with pytest.raises(LeakError, match="sleep"):
+            async with no_leaks():
+                group.go(anyio.sleep, 2)
+        assert 1 <= anyio.current_time() - begun < 1.2
+        group.cancel()
 
 
 async def test_what_ran_before_does_not_count() -> None:
@@ -70,11 +88,13 @@ async def test_what_is_ignored_does_not_count() -> None:
     ]
     for option in options:
         async with Group() as group:
-            async with no_leaks(within=0.02, **option):
+            async with no_leaks(within=0, **option):
                 group.go(sleeper)
+                await parked()
             with pytest.raises(LeakError, match="made by the starter"):
-                async with no_leaks(within=0.02, **option):
+                async with no_leaks(within=0, **option):
                     await group.go(starter, group).result()
+                    await parked()
             group.cancel()
 
 
@@ -97,7 +117,7 @@ async def test_an_exception_of_the_block_goes_first() -> None:
 async def test_cancellation_ends_the_wait() -> None:
     """A block that is cancelled does not look for a second longer."""
     async with Group() as group:
-        with anyio.move_on_after(0.01) as scope:
+        with given_up(10) as scope:
             async with no_leaks(within=3600):
                 group.go(sleeper)
         assert scope.cancelled_caught
@@ -141,7 +161,7 @@ def test_a_program_that_leaks_fails(backend: Any) -> None:
 
     async def main() -> None:
         go(Channel[int]().receive, name="worker")
-        await anyio.sleep(0.001)
+        await parked()
 
     with pytest.raises(LeakError, match="worker"), no_leaks():
         run(main, backend=backend)
@@ -170,12 +190,12 @@ def test_a_loop_that_is_left_with_tasks_fails() -> None:
 
 
 def test_a_loop_in_another_thread_has_time_to_end() -> None:
-    """It is given up to a second."""
+    """It is given up to a second, which is real: the loop is another thread's."""
 
     def thread() -> None:
         async def main() -> None:
             started.set()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.01)
 
         asyncio.run(main())
 

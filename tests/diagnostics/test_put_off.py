@@ -10,7 +10,9 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import anyio
@@ -20,10 +22,21 @@ import anyio.to_thread
 import pytest
 
 from gochan import Channel, Event, go, run
-from gochan.diagnostics import Deadlock
+from gochan.diagnostics import Deadlock, find_leaks
+from gochan.diagnostics._asleep import _idle
 
 BACKENDS = ["asyncio", "trio"]
 pytestmark = pytest.mark.parametrize("backend", BACKENDS)
+
+
+PAUSE = 0.03
+"""Seconds until something acts. They are real, as threads, signals and the watch on the loop are."""
+
+
+@pytest.fixture(autouse=True)
+def look_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a false alarm comes long before that."""
+    monkeypatch.setattr("gochan.diagnostics._asleep._LOOK_AGAIN", 0.003)
 
 
 async def receives() -> None:
@@ -35,7 +48,7 @@ Undo = ExitStack
 
 async def a_timer(channel: Channel[int], undo: Undo) -> None:
     async def later() -> None:
-        await anyio.sleep(0.1)
+        await anyio.sleep(PAUSE)
         await channel.send(1)
 
     go(later)
@@ -43,7 +56,7 @@ async def a_timer(channel: Channel[int], undo: Undo) -> None:
 
 async def a_time_out_around_main(channel: Channel[int], undo: Undo) -> None:
     async def later() -> None:
-        with anyio.move_on_after(0.1):
+        with anyio.move_on_after(PAUSE):
             await Event().wait()
         await channel.send(1)
 
@@ -52,7 +65,7 @@ async def a_time_out_around_main(channel: Channel[int], undo: Undo) -> None:
 
 async def a_worker_thread(channel: Channel[int], undo: Undo) -> None:
     def work() -> None:
-        time.sleep(0.1)
+        time.sleep(PAUSE)
         anyio.from_thread.run(channel.send, 1)
 
     go(anyio.to_thread.run_sync, work)
@@ -62,7 +75,7 @@ async def a_plain_thread(channel: Channel[int], undo: Undo) -> None:
     view = channel.blocking()
 
     def work() -> None:
-        time.sleep(0.1)
+        time.sleep(PAUSE)
         view.send(1)
 
     thread = threading.Thread(target=work)
@@ -81,7 +94,7 @@ async def a_socket(channel: Channel[int], undo: Undo) -> None:
         await channel.send(1)
 
     go(reads)
-    thread = threading.Timer(0.1, ends[1].send, [b"x"])
+    thread = threading.Timer(PAUSE, ends[1].send, [b"x"])
     thread.start()
     undo.callback(thread.join)
 
@@ -101,7 +114,7 @@ def test_what_can_still_act_puts_it_off(backend: Any, prepare: Any) -> None:
 
 def signal_later(number: int) -> subprocess.Popen[bytes]:
     """Send this process a signal, from outside: a thread of ours would put a deadlock off itself."""
-    program = f"import os, time; time.sleep(0.2); os.kill({os.getpid()}, {int(number)})"
+    program = f"import os, time; time.sleep({PAUSE}); os.kill({os.getpid()}, {int(number)})"
     return subprocess.Popen([sys.executable, "-S", "-c", program])
 
 
@@ -144,15 +157,16 @@ def test_a_view_for_threads_puts_it_off(backend: Any) -> None:
     async def main() -> None:
         channel = Channel[int]()
         view = channel.blocking()
+        children.append(signal_later(signal.SIGINT))
         await channel.receive()
         del view
 
-    child = signal_later(signal.SIGINT)
+    children: list[subprocess.Popen[bytes]] = []
     try:
         with pytest.raises(KeyboardInterrupt):
             run(main, backend=backend)
     finally:
-        child.wait()
+        children[0].wait()
 
 
 def test_a_foreign_future_puts_it_off(backend: Any) -> None:
@@ -168,14 +182,15 @@ def test_a_foreign_future_puts_it_off(backend: Any) -> None:
                 await trio.sleep_forever()
 
         go(foreign)
+        children.append(signal_later(signal.SIGINT))
         await receives()
 
-    child = signal_later(signal.SIGINT)
+    children: list[subprocess.Popen[bytes]] = []
     try:
         with pytest.raises(KeyboardInterrupt):
             run(main, backend=backend)
     finally:
-        child.wait()
+        children[0].wait()
 
 
 def test_a_loop_of_one_s_own_is_left_alone(backend: Any) -> None:
@@ -189,11 +204,34 @@ def test_a_loop_of_one_s_own_is_left_alone(backend: Any) -> None:
         return made[-1]
 
     async def main() -> None:
-        with anyio.move_on_after(0.05):
+        with anyio.move_on_after(PAUSE):
             await receives()
         assert asyncio.get_running_loop() is made[0]
 
     run(main, backend=backend, backend_options={"loop_factory": factory})
+
+
+def test_where_the_loop_cannot_tell_there_is_none_but_leaks_are_found(backend: Any) -> None:
+    """On uvloop a program that is stuck waits for ever; here until an interrupt."""
+    if backend != "asyncio":
+        pytest.skip("not applicable: trio has one loop")
+    pytest.importorskip("uvloop", reason="uvloop is not installed: pip install pygochan[uvloop]")
+    found: list[str] = []
+
+    async def main() -> None:
+        go(receives, name="leaked")
+        await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint()
+        found.extend(info.name for info in find_leaks())
+        await receives()
+
+    child = signal_later(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(main, backend=backend, backend_options={"use_uvloop": True}, leaks="ignore")
+    finally:
+        child.wait()
+    assert found == ["leaked"]
 
 
 def test_a_clock_of_one_s_own_is_respected(backend: Any) -> None:
@@ -225,3 +263,62 @@ def test_time_passes_as_ever(backend: Any) -> None:
     began = time.perf_counter()
     passed = run(main, backend=backend)
     assert 0.019 < passed <= time.perf_counter() - began
+
+
+def standing_at(thread: threading.Thread, idle: bool) -> bool:
+    """Whether a thread comes to look as it should, within a while."""
+    for _ in range(1000):
+        if _idle(sys._current_frames()[thread.ident or 0]) is idle:
+            return True
+        time.sleep(0.001)
+    return False
+
+
+def test_a_worker_that_was_given_work_is_not_idle(backend: Any) -> None:
+    """Though it has not had its turn since, and stands where those stand who wait for work."""
+    if backend == "asyncio":
+        pool = ThreadPoolExecutor(1)
+        pool.submit(int).result()
+        [thread] = pool._threads
+        give: Any = partial(pool.submit, time.sleep, 0.01)
+        end: Any = pool.shutdown
+    else:
+        thread_cache = pytest.importorskip("trio._core._thread_cache", reason="trio is not installed")
+        before = set(threading.enumerate())
+        cache = thread_cache.ThreadCache()
+        give = partial(cache.start_thread_soon, partial(time.sleep, 0.01), int)
+        give()
+        [thread] = set(threading.enumerate()) - before
+        end = int
+    assert standing_at(thread, idle=True)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(60)  # it cannot have its turn
+    try:
+        give()
+        assert not _idle(sys._current_frames()[thread.ident or 0])
+    finally:
+        sys.setswitchinterval(interval)
+    assert standing_at(thread, idle=True)
+    end()
+
+
+def test_a_worker_of_anyio_that_was_given_work_is_not_idle(backend: Any) -> None:
+    """anyio has workers of its own on asyncio."""
+    if backend != "asyncio":
+        pytest.skip("not applicable: trio has its own")
+
+    async def main() -> None:
+        before = set(threading.enumerate())
+        await anyio.to_thread.run_sync(int)
+        [thread] = set(threading.enumerate()) - before
+        assert standing_at(thread, idle=True)
+        worker: Any = thread
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(60)
+        try:
+            worker.queue.put_nowait(None)  # to end, for one
+            assert not _idle(sys._current_frames()[thread.ident or 0])
+        finally:
+            sys.setswitchinterval(interval)
+
+    run(main, backend=backend)

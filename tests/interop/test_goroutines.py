@@ -8,6 +8,7 @@ import traceback
 
 import anyio
 import pytest
+from tests.turns import expire, given_up, parked
 
 import gochan
 from gochan import Channel, Group, select, send
@@ -22,14 +23,14 @@ async def test_anyio_primitives_in_goroutines() -> None:
 
     async def setter() -> None:
         async with lock:
-            await anyio.sleep(0.001)
+            await parked()
         event.set()
 
     async def worker() -> None:
         await event.wait()
         async with lock, anyio.create_task_group() as tg:
             tg.start_soon(anyio.sleep, 0)
-        with anyio.move_on_after(0.001) as scope:
+        with given_up() as scope:
             await anyio.sleep_forever()
         assert scope.cancelled_caught
         found.append(await anyio.to_thread.run_sync(str, 1))
@@ -46,14 +47,15 @@ async def test_scope_in_a_goroutine() -> None:
     ch, after = Channel[int](), list[str]()
 
     async def worker() -> None:
-        with anyio.move_on_after(0.001) as scope:
+        with given_up() as scope:
             await ch.receive()
         assert scope.cancelled_caught
         after.append("moved on")
-        with pytest.raises(TimeoutError), anyio.fail_after(0.001):
+        with pytest.raises(TimeoutError), anyio.fail_after(math.inf) as limit:
+            expire(limit)
             await select(ch, send(ch, 1))
         after.append("failed")
-        await gochan.sleep(0.001)
+        await parked()
 
     async with Group() as group:
         goroutine = group.go(worker)
@@ -66,7 +68,8 @@ async def test_timeout_error_in_a_goroutine_is_a_failure() -> None:
     """fail_after() that fires in a goroutine fails its group, like any exception."""
 
     async def worker() -> None:
-        with anyio.fail_after(0.001):
+        with anyio.fail_after(math.inf) as scope:
+            expire(scope)
             await anyio.sleep_forever()
 
     with pytest.raises(ExceptionGroup) as caught:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 
 import anyio
 import pytest
+from tests.turns import expire, given_up, parked
 
 import gochan
 from gochan import Channel, Event, Group, select
@@ -39,8 +41,7 @@ async def test_shielded_clean_up(wait: Wait) -> None:
             await wait(Channel[int]())
         finally:
             with anyio.CancelScope(shield=True):
-                await gochan.sleep(0.001)
-                await anyio.sleep(0.001)
+                await parked()
                 await logs.send("cleaned")
 
     async def logger() -> None:
@@ -192,10 +193,9 @@ async def test_failure_waits_for_a_shielded_body() -> None:
         async with Group() as group:
             group.go(fail)
             with anyio.CancelScope(shield=True):
-                await anyio.sleep(0.01)
-                await gochan.sleep(0.001)
+                await parked(10)
                 done.append("shielded")
-            await anyio.sleep(0.01)
+            await anyio.sleep_forever()
             done.append("never")
     assert caught.group_contains(Oops)
     assert done == ["shielded"]
@@ -226,10 +226,10 @@ async def test_shield_in_a_waiting_group() -> None:
 
     async def worker() -> None:
         with anyio.CancelScope(shield=True):
-            await anyio.sleep(0.01)
+            await parked(20)
             log.append("worker")
 
-    with anyio.move_on_after(0.001) as scope:
+    with given_up() as scope:
         async with Group() as group:
             group.go(worker)
         log.append("never")
@@ -242,7 +242,8 @@ async def test_shield_in_a_waiting_group() -> None:
 async def test_move_on_after_around_a_group(where: str) -> None:
     """move_on_after() around a group ends its goroutines quietly, whether its body runs still or not."""
     ch = Channel[int]()
-    with anyio.move_on_after(0.01) as scope:
+    with anyio.move_on_after(math.inf) as scope:
+        expire(scope)
         async with Group() as group:
             goroutine = group.go(ch.receive)
             if where == "body":
@@ -257,7 +258,8 @@ async def test_move_on_after_around_a_group(where: str) -> None:
 async def test_fail_after_around_a_group() -> None:
     """fail_after() around a group raises a bare TimeoutError."""
     with pytest.raises(TimeoutError):
-        with anyio.fail_after(0.01):
+        with anyio.fail_after(math.inf) as scope:
+            expire(scope)
             async with Group() as group:
                 group.go(Channel[int]().receive)
 
@@ -269,12 +271,14 @@ async def test_trio_scopes_around_a_group() -> None:
     import trio
 
     ch = Channel[int]()
-    with trio.move_on_after(0.01) as scope:
+    with trio.move_on_after(math.inf) as scope:
+        expire(scope)
         async with Group() as group:
             group.go(ch.receive)
     assert scope.cancelled_caught
     with pytest.raises(trio.TooSlowError):
-        with trio.fail_after(0.01):
+        with trio.fail_after(math.inf) as scope:
+            expire(scope)
             async with Group() as group:
                 group.go(ch.receive)
                 await ch.receive()

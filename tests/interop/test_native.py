@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
+from tests.turns import parked, timeout
 
 from gochan import Channel, Event, Group
 
@@ -27,7 +28,7 @@ async def test_native_cancel(where: str) -> None:
             await ch.receive()
         finally:
             with anyio.CancelScope(shield=True):
-                await anyio.sleep(0.001)
+                await parked()
             ended.append("worker")
 
     async def holder() -> None:
@@ -54,14 +55,14 @@ async def test_asyncio_timeout_around_a_group(where: str) -> None:
     ch = Channel[int]()
     before = cancelling()
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.01):
+        async with timeout():
             async with Group() as group:
                 group.go(ch.receive)
                 if where == "body":
                     await ch.receive()
     assert cancelling() == before
     assert ch.statistics().receivers_waiting == 0
-    await asyncio.sleep(0.001)
+    await parked()
 
 
 @pytest.mark.asyncio_only
@@ -72,11 +73,11 @@ async def test_asyncio_timeout_in_a_goroutine() -> None:
 
     async def worker() -> None:
         try:
-            async with asyncio.timeout(0.001):
+            async with timeout():
                 await Channel[int]().receive()
         except TimeoutError:
             log.append(cancelling())
-        await asyncio.sleep(0.001)
+        await parked()
         log.append("went on")
 
     async with Group() as group:
@@ -102,8 +103,7 @@ async def test_failure_leaves_no_cancellation(where: str) -> None:
                 if where == "body":
                     await wait()
         assert cancelling() == before
-        await asyncio.sleep(0.001)
-        await anyio.sleep(0.001)
+        await parked()
 
 
 @pytest.mark.asyncio_only
@@ -124,7 +124,7 @@ async def test_cancel_leaves_no_cancellation() -> None:
         group.go(canceller)
         await Channel[int]().receive()
     assert cancelling() == before
-    await asyncio.sleep(0.001)
+    await parked()
 
 
 @pytest.mark.asyncio_only
@@ -139,7 +139,7 @@ async def test_native_cancel_while_a_failed_group_ends() -> None:
         finally:
             entered.set()
             with anyio.CancelScope(shield=True):
-                await anyio.sleep(0.02)
+                await parked(20)
 
     async def fail() -> None:
         await settle()

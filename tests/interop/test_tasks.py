@@ -6,6 +6,7 @@ import asyncio
 
 import anyio
 import pytest
+from tests.turns import timeout
 
 from gochan import Channel, Event, select
 
@@ -85,7 +86,7 @@ async def test_wait_for() -> None:
     """wait_for() that times out has received nothing; one that does not returns the value."""
     ch = Channel[int]()
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(ch.receive(), 0.01)
+        await asyncio.wait_for(ch.receive(), 0.001)  # a timer of asyncio's that nobody can reach
     assert ch.statistics().receivers_waiting == 0
     with pytest.raises(anyio.WouldBlock):
         ch.send_nowait(1)
@@ -93,7 +94,7 @@ async def test_wait_for() -> None:
     assert await asyncio.wait_for(ch.receive(), 5) == 2
     await sender
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(ch.send(3), 0.01)
+        await asyncio.wait_for(ch.send(3), 0.001)
     with pytest.raises(anyio.WouldBlock):
         ch.receive_nowait()
 
@@ -125,7 +126,7 @@ async def test_asyncio_shield() -> None:
     ch = Channel[int]()
     receiving = asyncio.ensure_future(ch.receive())
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.01):
+        async with timeout():
             await asyncio.shield(receiving)
     await ch.send(1)
     assert await receiving == 1

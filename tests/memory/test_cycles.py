@@ -11,10 +11,11 @@ from typing import Any
 
 import anyio
 import pytest
+from tests.turns import given_up, timeout
 
 from gochan import Channel, ChannelClosed, Event, Group, select, send
 
-from .helpers import Value
+from .helpers import Value, settle
 
 
 @contextmanager
@@ -68,11 +69,11 @@ async def giving_up() -> None:
     ]
     for operation in operations:
         try:
-            async with asyncio.timeout(0.001):
+            async with timeout():
                 await operation()
         except TimeoutError:
             pass
-        with anyio.move_on_after(0.001):
+        with given_up():
             await operation()
 
 
@@ -129,7 +130,7 @@ def test_no_cycles(operations: Callable[[], Coroutine[Any, Any, None]]) -> None:
             await operations()  # what is made once is made here
             with no_garbage():
                 await operations()
-                await asyncio.sleep(0.01)
+                await settle()
 
     asyncio.run(main())
 

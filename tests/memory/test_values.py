@@ -6,6 +6,7 @@ import weakref
 
 import anyio
 import pytest
+from tests.turns import given_up
 
 from gochan import Channel, ChannelClosed, Group, select, send
 
@@ -22,6 +23,7 @@ async def test_received_value_is_the_receivers_alone(capacity: int, first: str) 
     ch = Channel[Value](capacity)
     watched: list[weakref.ref[Value]] = []
     dead: list[bool] = []
+    sent, looked = anyio.Event(), anyio.Event()
 
     async def sender() -> None:
         value = Value()
@@ -30,20 +32,22 @@ async def test_received_value_is_the_receivers_alone(capacity: int, first: str) 
         del value
         await sending
         del sending
-        await anyio.sleep(0.01)
+        sent.set()
+        await looked.wait()
 
     async def receiver() -> None:
         value = await ch.receive()
-        await anyio.sleep(0.005)  # until the sender is back from send()
+        await sent.wait()
         assert watched[0]() is value
         del value
         dead.append(watched[0]() is None)
+        looked.set()
 
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tg:
             for run in (sender, receiver) if first == "sender" else (receiver, sender):
                 tg.start_soon(run)
-                await anyio.sleep(0.001)
+                await settle()
     assert dead == [True]
 
 
@@ -80,9 +84,9 @@ async def test_cancelled_send_lets_go() -> None:
         return value
 
     with anyio.fail_after(10):
-        with anyio.move_on_after(0.001):
+        with given_up():
             await ch.send(made())
-        with anyio.move_on_after(0.001):
+        with given_up():
             await select(send(ch, made()), other)
         async with anyio.create_task_group() as tg:
             tg.start_soon(other.send, 1)

@@ -53,20 +53,21 @@ def test_a_bug_is_found_and_replayed(
 
 @both_backends
 @every_bug
-def test_without_the_bug_there_is_silence(program: Program, backend: Backend) -> None:
-    """200 schedules of each kind."""
+@pytest.mark.parametrize("runs", [40, pytest.param(200, marks=pytest.mark.slow)])
+def test_without_the_bug_there_is_silence(program: Program, runs: int, backend: Backend) -> None:
+    """Whatever the kind of schedules."""
     careful = partial(program, careful=True)
     for strategy in ("random", "pct", "exhaustive"):
-        report = explore(careful, backend=backend, runs=200, strategy=strategy)
-        assert report.runs == 200 or report.exhausted
+        report = explore(careful, backend=backend, runs=runs, strategy=strategy)
+        assert report.runs == runs or report.exhausted
 
 
 @both_backends
 @pytest.mark.parametrize("strategy", ["random", "pct", "exhaustive"])
 def test_a_correct_program_is_silent(strategy: Literal["random", "pct", "exhaustive"], backend: Backend) -> None:
     """Whatever the schedule."""
-    report = explore(pipeline, backend=backend, runs=200, strategy=strategy)
-    assert report.runs == 200
+    report = explore(pipeline, backend=backend, runs=100, strategy=strategy)
+    assert report.runs == 100
     assert report.distinct > 50
 
 
@@ -176,7 +177,7 @@ def test_the_failure_says_what_how_and_when(backend: Backend) -> None:
 def test_the_failure_is_shrunk(backend: Backend) -> None:
     """From all the noise to the one turn that was taken at the wrong moment."""
     found = failure(starved, 3, backend=backend)
-    assert re.search(r"shrunk from \d\d unforced choices to 1\n", str(found))
+    assert re.search(r"shrunk from \d+ unforced choices to 1\n", str(found))
     assert found.table.count("\n!") <= 1
 
 
@@ -239,30 +240,25 @@ def test_the_report_reads_well() -> None:
 
 # ---- from process to process ----
 
-SCRIPT = """
-from gochan.testing import ScheduleFailure, explore, run
-from tests.testing import programs
-for backend in "asyncio", "trio":
-    for program in programs.BUGS:
-        for strategy in "random", "pct", "exhaustive":
-            try:
-                explore(program, backend=backend, strategy=strategy, seed=1)
-            except ScheduleFailure as failure:
-                print(failure.runs, failure.token)
-    for seed in range(10):
-        print(run(programs.cancelled_together, backend=backend, seed=seed))
-"""
+
+def everything() -> str:
+    lines: list[str] = []
+    for backend in ("asyncio", "trio"):
+        for program in programs.BUGS:
+            for strategy in ("random", "pct", "exhaustive"):
+                found = failure(program, backend=backend, strategy=strategy, seed=1)
+                lines.append(f"{found.runs} {found.token}")
+        lines += [str(run(programs.cancelled_together, backend=backend, seed=seed)) for seed in range(10)]
+    return "\n".join(lines)
 
 
 def test_every_process_does_the_same() -> None:
     """Whatever PYTHONHASHSEED is: the failures are found in the same runs, with the same tokens."""
-    outputs: list[str] = []
-    for seed in ("0", "1", "77"):
-        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(map(str, sys.path))}
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=50, check=True
-        )
-        outputs.append(done.stdout)
-    assert outputs[0].count("gc1:") == 2 * 3 * len(programs.BUGS)
-    assert len(set(outputs[0].splitlines()[-10:])) > 5
-    assert outputs[0] == outputs[1] == outputs[2]
+    command = [sys.executable, "-c", "from tests.testing.test_explore import everything; print(everything(), end='')"]
+    seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(map(str, sys.path))}
+    there = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, check=True).stdout
+    here = everything()
+    assert here.count("gc1:") == 2 * 3 * len(programs.BUGS)
+    assert len(set(here.splitlines()[-10:])) > 5
+    assert here == there

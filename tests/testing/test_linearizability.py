@@ -166,9 +166,10 @@ def test_a_counterexample_is_readable() -> None:
 @backends
 @pytest.mark.parametrize("capacity", [0, 1, 2, math.inf])
 @pytest.mark.parametrize("overflow", ["block", "drop_newest", "drop_oldest"])
-def test_channels_are_linearizable(capacity: float, overflow: Any, backend: Backend) -> None:
-    """Under forty orders, with their waiters served first come, first served; and the search is short."""
-    for seed in range(40):
+@pytest.mark.parametrize("orders", [16, pytest.param(200, marks=pytest.mark.slow)])
+def test_channels_are_linearizable(orders: int, capacity: float, overflow: Any, backend: Backend) -> None:
+    """Under many orders, with their waiters served first come, first served; and the search is short."""
+    for seed in range(orders):
         history, channel = History(), Channel[int](capacity, overflow=overflow)
         run(mixture, history, channel, seed % 8, backend=backend, seed=seed)
         found = check(history, fifo=True)

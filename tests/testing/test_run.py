@@ -244,6 +244,11 @@ def test_bad_arguments() -> None:
         testing.run(_answer, backend="curio")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="async function"):
         testing.run(len, [])  # type: ignore[arg-type]
+    for seed in (1.5, True, b"gc1:asyncio:AAAA"):
+        with pytest.raises(TypeError, match="seed is a number, a token or None, not"):
+            testing.run(_answer, seed=seed)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="not a schedule token"):
+        testing.run(_answer, seed="1")
     coroutine = _answer()
     with pytest.raises(TypeError, match="leave out the call"):
         testing.run(coroutine)  # type: ignore[arg-type]

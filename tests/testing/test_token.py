@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gochan.testing._token import Token, shape_of, trimmed
+from gochan.testing._token import Token, _unpack, shape_of, trimmed
 
 TOKEN = Token("asyncio", (0, 0, 3, 0, 1), 0xBEEF)
 
@@ -76,6 +78,21 @@ def test_what_is_no_token_of_this_version_is_a_clear_error(text: str, says: str)
     """A ValueError that names what is wrong."""
     with pytest.raises(ValueError, match=says):
         Token.parse(text)
+
+
+@pytest.mark.parametrize("thing", [None, 1, b"gc1:asyncio:AAAA"])
+def test_what_is_no_text_is_a_clear_error(thing: Any) -> None:
+    """A TypeError that shows what a token looks like."""
+    with pytest.raises(TypeError, match="a schedule token is a text, which looks like gc1:"):
+        Token.parse(thing)
+
+
+def test_a_token_that_asks_for_too_much_is_broken() -> None:
+    """Few characters may say "ten million zeros" again and again."""
+    pair = bytes([0x80 | (9_999_999 & 0x7F), 0x80 | (9_999_999 >> 7 & 0x7F), 0x80 | (9_999_999 >> 14 & 0x7F)])
+    pair += bytes([9_999_999 >> 21, 1])
+    with pytest.raises(ValueError, match="not a schedule"):
+        _unpack(pair * 2)
 
 
 def test_a_token_of_the_other_backend_is_refused() -> None:

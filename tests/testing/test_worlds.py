@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from tests.testing.toy import Always
 
 import gochan
 from gochan import testing
@@ -102,11 +103,14 @@ def test_a_run_is_the_same_every_time(backend: Any) -> None:
     assert len({one_run(backend, seed) for seed in range(5)}) == 5
 
 
-def test_a_run_is_the_same_from_process_to_process(backend: Any) -> None:
+def test_a_run_is_the_same_from_process_to_process() -> None:
     """With another order of hashes in each."""
-    program = f"from tests.testing.test_worlds import one_run; print(one_run({backend!r}, 7), end='')"
+    program = """
+from tests.testing.test_worlds import one_run
+print(*(one_run(backend, 7) for backend in ("asyncio", "trio")))
+"""
     runs = list[str]()
-    for seed in ("0", "1", "4242"):
+    for seed in ("0", "4242"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
         command = [sys.executable, "-c", program]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=50)
@@ -143,139 +147,6 @@ def test_options_come_in_spawn_order(backend: Any) -> None:
         if kind == "task":
             numbers = [int(label.split()[0]) for label in options]
             assert numbers == sorted(numbers)
-
-
-# ---- what the schedule decides ----
-
-
-class Always(InOrder):
-    """One answer to one kind of question."""
-
-    def __init__(self, kind: str, answer: int) -> None:
-        super().__init__()
-        self.kind = kind
-        self.answer = answer
-        self.asked = list[tuple[str, ...]]()
-
-    def choose(self, kind: str, options: Sequence[str]) -> int:
-        if kind == self.kind:
-            self.asked.append(tuple(options))
-            return self.answer % len(options)
-        return super().choose(kind, options)
-
-
-@pytest.mark.parametrize("answer", [0, 1, 2])
-def test_the_ready_case_is_the_schedule_s(backend: Any, answer: int) -> None:
-    """It is asked with the cases that are ready, by their numbers."""
-
-    async def main() -> list[int]:
-        channels = [gochan.Channel[int](1) for _ in range(4)]
-        for channel in channels[1:]:
-            channel.send_nowait(0)
-        waited = await gochan.select(*channels)
-        channels[waited[0]].send_nowait(0)
-        tried = gochan.try_select(*channels)
-        assert tried is not None
-        return [waited[0], tried[0]]
-
-    schedule = Always("case", answer)
-    assert execute(main, (), backend, schedule) == [answer + 1] * 2
-    assert schedule.asked == [("case 1", "case 2", "case 3")] * 2
-
-
-@pytest.mark.parametrize("answer", [0, 1])
-def test_the_first_of_equal_deadlines_is_the_schedule_s(backend: Any, answer: int) -> None:
-    """It is asked once, for the two."""
-
-    async def main() -> int:
-        order = list[int]()
-
-        async def timed(n: int) -> None:
-            with anyio.CancelScope(deadline=1) as scope:
-                await anyio.sleep_forever()
-            assert scope.cancelled_caught
-            order.append(n)
-
-        async with gochan.Group() as group:
-            group.go(timed, 0)
-            group.go(timed, 1)
-        return len(order)
-
-    schedule = Always("timer", answer)
-    assert execute(main, (), backend, schedule) == 2
-    assert len(schedule.asked) == 1
-    assert len(schedule.asked[0]) == 2
-
-
-def test_every_operation_is_a_switch_point(backend: Any) -> None:
-    """One that need not wait yields if the schedule says so, and not if it does not."""
-
-    async def main() -> str:
-        trace = ""
-        buffer = gochan.Channel[int](10)
-
-        async def other() -> None:
-            nonlocal trace
-            for _ in range(3):
-                trace += "o"
-                await anyio.lowlevel.checkpoint()
-
-        async with gochan.Group() as group:
-            group.go(other)
-            for _ in range(3):
-                await buffer.send(0)
-                trace += "m"
-        return trace
-
-    assert execute(main, (), backend, Always("yield", 1)) == "omomom"
-    assert execute(main, (), backend, Always("yield", 0)) == "mmmooo"
-
-
-def test_a_hog_yields_in_the_end(backend: Any) -> None:
-    """Whatever the schedule says: others that it waits for must run."""
-
-    async def main() -> None:
-        buffer = gochan.Channel[int](1)
-        stop = list[int]()
-
-        async def other() -> None:
-            stop.append(1)
-
-        gochan.go(other)
-        while not stop:
-            await buffer.send(0)
-            await buffer.receive()
-
-    execute(main, (), backend, Always("yield", 0))
-
-
-def test_a_schedule_can_stop_the_run(backend: Any) -> None:
-    """Everything is cancelled, clean-up runs, and its error comes out bare."""
-    cleaned = list[str]()
-
-    class Enough(Exception):
-        pass
-
-    class Stops(InOrder):
-        def running(self, task: str, coroutine: Any) -> None:
-            super().running(task, coroutine)
-            if self.turns == 100:
-                self.stop = Enough()
-
-    async def main() -> None:
-        async def spin() -> None:
-            try:
-                while True:
-                    await anyio.sleep(0)
-            finally:
-                cleaned.append("spin")
-
-        gochan.go(spin)
-        await spin()
-
-    with pytest.raises(Enough):
-        execute(main, (), backend, Stops())
-    assert cleaned == ["spin", "spin"]
 
 
 # ---- plumbing ----

@@ -6,10 +6,10 @@ of these chosen for it. So strategies are tested by themselves, in microseconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
-from gochan.testing._schedule import Schedule
+from gochan.testing._schedule import InOrder, Schedule
 
 Task = Generator[Any, Any, None]
 Program = Callable[[], list[Task]]
@@ -50,3 +50,19 @@ def steps(number: int) -> Task:
 
 def independent(tasks: int, each: int) -> Program:
     return lambda: [steps(each) for _ in range(tasks)]
+
+
+class Always(InOrder):
+    """One answer to one kind of question."""
+
+    def __init__(self, kind: str, answer: int) -> None:
+        super().__init__()
+        self.kind = kind
+        self.answer = answer
+        self.asked = list[tuple[str, ...]]()
+
+    def choose(self, kind: str, options: Sequence[str]) -> int:
+        if kind == self.kind:
+            self.asked.append(tuple(options))
+            return self.answer % len(options)
+        return super().choose(kind, options)

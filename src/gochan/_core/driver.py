@@ -96,6 +96,7 @@ class Driver:
         "budget",
         "clock",
         "creator",
+        "giving_up",
         "goroutines",
         "hog",
         "home",
@@ -119,6 +120,7 @@ class Driver:
         self.hog = 0
         self.streak = 0
         self.random: Callable[[], float] = random  # which of the ready cases wins
+        self.giving_up = False  # even the clean-up is a deadlock: nobody waits shielded any more
         self.goroutines = 1  # the number last given out; 1 is main
         self.creator: Callable[[], object] = nothing  # a weak reference to the task that called ``go`` last
         self.made: tuple[Any, int, int] | None = None  # where it did, see Goroutine

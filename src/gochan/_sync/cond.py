@@ -305,6 +305,9 @@ async def _until_granted(claim: Claim, state: CondState, cancelled: BaseExceptio
                 _abandon(claim, state)
                 raise
             except BaseException as error:
+                if claim.driver.giving_up or not isinstance(error, anyio.get_cancelled_exc_class()):
+                    _abandon(claim, state)  # the mutex will never be free
+                    raise
                 # A native cancellation is asked for once; a scope asks again.
                 if native(error):
                     cancelled = error

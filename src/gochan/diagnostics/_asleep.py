@@ -86,7 +86,10 @@ class Watch:
                 return
         else:
             self.deadlock.add_note(f"the clean-up fell asleep, too, and was given up:\n\n{dump()}")
-        for task in running_world().tasks:
+        world = running_world()
+        if world.driver is not None:
+            world.driver.giving_up = True
+        for task in world.tasks:
             _give_up(task)
 
 
@@ -280,7 +283,7 @@ def _acts_on(number: int) -> bool:
     module: str = getattr(function, "__module__", None) or ""
     if number == signal.SIGINT and module.startswith(("asyncio.runners", "anyio._backends", "trio._core")):
         return False
-    return not (module.startswith("gochan.") or module == _ENDS_THE_PROGRAM)
+    return not (module.startswith("gochan.diagnostics.") or module == _ENDS_THE_PROGRAM)
 
 
 # Its alarm fails the test that runs too long; it wakes nobody.
@@ -293,8 +296,22 @@ def _other_threads() -> dict[int, FrameType]:
     return frames
 
 
+def _has_no_work(names: dict[str, Any]) -> bool:
+    """Of a worker of ``concurrent.futures``, by its locals."""
+    queue, reference = names.get("work_queue"), names.get("executor_reference")
+    if queue is not None and not queue.empty():
+        return False
+    # One that has taken its work and not begun stands as one that waits; but the pool counts who is idle.
+    executor = None if reference is None else reference()
+    idle = getattr(getattr(executor, "_idle_semaphore", None), "_value", None)
+    return idle is None or idle >= len(getattr(executor, "_threads", ()))
+
+
 def _idle(frame: FrameType) -> bool:
-    """Whether a thread is a worker of a known pool that waits for work; ``frame`` is its innermost one."""
+    """Whether a thread is a worker of a known pool that waits for work; ``frame`` is its innermost one.
+
+    One that has been given work still stands there, until it has its turn.
+    """
     inner: FrameType | None = None
     here: FrameType | None = frame
     while here is not None and here.f_globals.get("__name__") in ("threading", "queue"):
@@ -302,9 +319,13 @@ def _idle(frame: FrameType) -> bool:
     if here is None:
         return False
     match here.f_globals.get("__name__"), here.f_code.co_name:
-        case ("concurrent.futures.thread", "_worker") | ("trio._core._thread_cache", "_work"):
-            return inner is None
+        case ("concurrent.futures.thread", "_worker"):
+            return inner is None and _has_no_work(here.f_locals)
+        case ("trio._core._thread_cache", "_work"):
+            worker: Any = here.f_locals.get("self")
+            return inner is None and getattr(worker, "_job", None) is None
         case ("anyio._backends._asyncio", "run"):
-            return inner is not None and inner.f_code.co_name == "get"
+            worker = here.f_locals.get("self")
+            return inner is not None and inner.f_code.co_name == "get" and not worker.queue.unfinished_tasks
         case _:
             return False

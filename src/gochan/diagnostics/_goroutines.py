@@ -6,12 +6,15 @@ notes, and the place that ``go`` notes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from gochan._channel import Channel
 from gochan._channel_state import ChannelState
 from gochan._goroutine import Goroutine
+from gochan._group import Group
+from gochan._group_state import Pending
 
 from ._coroutines import attribute, chain, frame_of, is_running
 from ._foreign import asleep_since
@@ -45,8 +48,8 @@ class GoroutineInfo:
 def goroutines() -> list[GoroutineInfo]:
     """All goroutines of the running loop, main first, then by number; its other tasks are shown, too.
 
-    For a task that ``go`` did not start, less is known: its number was given to it when it was first seen here.
-    Goroutines that wait for a place under a group's limit have not begun, and are not shown.
+    For a task that ``go`` did not start, less is known: its number was given to it when it was first seen here. A
+    goroutine that waits for a place under its group's limit has not begun: it is in "semacquire", on its group.
 
     Raises:
         RuntimeError: no event loop runs in this thread.
@@ -67,7 +70,10 @@ def goroutines() -> list[GoroutineInfo]:
         2 worker chan receive jobs
     """
     world = running_world()
-    return [describe(task, world) for task in world.tasks]
+    infos = [describe(task, world) for task in world.tasks]
+    queued = [_not_begun(one, world) for one in _waiting_for_a_place(world)]
+    mains = sum(task.main for task in world.tasks)
+    return infos[:mains] + sorted(infos[mains:] + queued, key=lambda info: info.id)
 
 
 def describe(task: Task, world: World) -> GoroutineInfo:
@@ -88,6 +94,37 @@ def describe(task: Task, world: World) -> GoroutineInfo:
         stack=stack,
         created_by=None if task.goroutine is None else _created_by(task.goroutine, world),
         labels=_labels(task, name, found.shown),
+    )
+
+
+def _waiting_for_a_place(world: World) -> Iterator[Pending]:
+    """The goroutines that have no task yet, found through those of their group that have the places."""
+    groups = dict[int, Group]()
+    todo: list[Any] = [task.goroutine._group for task in world.tasks if task.goroutine is not None]
+    while todo:
+        group = todo.pop()
+        if isinstance(group, Group) and id(group) not in groups:
+            groups[id(group)] = group
+            todo.append(group._parent)
+    for group in groups.values():
+        entry = group._queues.places.head
+        while entry is not None:
+            if isinstance(entry, Pending):
+                yield entry
+            entry = entry.next
+
+
+def _not_begun(pending: Pending, world: World) -> GoroutineInfo:
+    goroutine = pending.goroutine
+    return GoroutineInfo(
+        id=goroutine.id,
+        name=goroutine.name,
+        state="semacquire",
+        waiting_on=(_label(pending.group),),
+        since=0.0,
+        stack=suspended_stack(list(chain(pending.coroutine))),
+        created_by=_created_by(goroutine, world),
+        labels=(("name", goroutine.name),),
     )
 
 

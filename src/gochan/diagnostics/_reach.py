@@ -20,6 +20,7 @@ Invariants
     R4  The queue of those who wait for a goroutine's end, or for a group's, opens when it can end; not when its
         handle is held.
     R5  The survey and the marking see one moment: no other thread runs in between, nor the collector.
+    R6  The callback of a weak reference can act as long as what it refers to lives, whoever holds the reference.
 
 Why not
     Marking forwards from modules, frames and timers: misses what C holds, and marks the whole heap.
@@ -38,6 +39,7 @@ from collections.abc import Callable, Iterable, Iterator
 from threading import Lock, get_ident
 from types import ModuleType
 from typing import Any, Final
+from weakref import CallableProxyType, ProxyType, ref
 
 from gochan._core import scopes
 from gochan._core.driver import Driver
@@ -58,6 +60,10 @@ _HAVE_GC: Final = 1 << 14  # Py_TPFLAGS_HAVE_GC: without it an object refers to 
 # Seconds without a switch of threads. One that waits for the interpreter already gets it once nevertheless, and then
 # keeps it as long: so not too much.
 _ATTEMPTS: Final = (0.05, 0.05, 0.2, 0.8)
+# Not what a subclass makes of them.
+_callback_of: Final[Any] = vars(ref)["__callback__"].__get__
+_referent_of: Final[Any] = vars(ref)["__call__"]
+_values_of: Final[Any] = vars(dict)["values"]
 _one_at_a_time: Final = Lock()  # what is set and restored here belongs to all threads
 
 
@@ -91,6 +97,9 @@ _TaskGroup: Any = getattr(scopes._backend, "TaskGroup", None)
 _ROLES: Final[list[tuple[tuple[type, ...], str]]] = [
     ((type, ModuleType, asyncio.AbstractEventLoop, Driver), "outside"),
     ((WaitQueue,), "queue"),
+    ((dict,), "dict"),
+    ((ref,), "weak"),
+    ((ProxyType, CallableProxyType), "proxy"),
     ((Goroutine,), "goroutine"),
     ((Group,), "group"),
     ((asyncio.Task,), "task"),
@@ -173,6 +182,7 @@ class _Marking:
         self.doors: dict[int, list[Parked]] = {}
         self.gates: dict[int, list[Parked]] = {}  # R4: queues that only the end of one of these opens
         self.opens: dict[int, list[int]] = {}
+        self.watchers: dict[int, list[Any]] = {}  # R6
         self.marked = set[int]()
         self.todo: list[Any] = []
         self.members: dict[int, Any] = {}
@@ -219,6 +229,14 @@ class _Marking:
                     self.closed.add(key)
                 case "task group":
                     self.closed.add(id(member._tasks))
+                case "weak":
+                    referent: Any = None if _callback_of(member) is None else _referent_of(member)
+                    if id(referent) in members:
+                        self.watchers.setdefault(id(referent), []).append(member)
+                    elif referent is not None:
+                        roots.append(key)
+                case "proxy" if gc.get_referents(member):  # a callback; what for cannot be asked
+                    roots.append(key)
                 case "group":
                     self.closed.add(id(member._unadopted))
                     if member._parent is None:
@@ -247,6 +265,7 @@ class _Marking:
         self.marked.add(key)
         for one in self.doors.get(key, ()):
             self.wake(one)
+        self.todo += self.watchers.get(key, ())
         if key not in self.closed:
             self.todo.append(thing)
 
@@ -272,6 +291,10 @@ class _Marking:
                         yield held
             case "nursery":
                 yield thing.cancel_scope
+            case "dict":
+                yield from gc.get_referents(thing)
+                # From 3.13 on, the dictionary of an object may leave it to the object to name its values.
+                yield from _values_of(thing)
             case _:
                 yield from gc.get_referents(thing)
 

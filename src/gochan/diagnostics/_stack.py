@@ -12,13 +12,13 @@ from functools import lru_cache
 from types import CodeType, FrameType
 from typing import Any, Final
 
-from gochan._group import Group
+from gochan._group_tasks import trio_main
 
 from ._coroutines import attribute, frame_of, package_of
 
 # Below these there is nothing to see: what starts goroutines and programs.
 _STARTERS: Final = ("gochan._run", "gochan.testing", "anyio._backends")
-_TRIO_MAIN: Final = Group._trio_main.__code__
+_TRIO_MAIN: Final = trio_main.__code__
 _HIDDEN: Final = frozenset({"anyio", "asyncio", "gochan", "outcome", "sniffio", "trio", "uvloop"})
 
 

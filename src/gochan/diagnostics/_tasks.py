@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 from gochan._core.asyncio_driver import driver_of
 from gochan._core.driver import Driver
 from gochan._goroutine import Goroutine, TaskGoroutine
-from gochan._group import Group
+from gochan._group_tasks import trio_main
 
 from ._coroutines import frame_of, package_in
 from ._waiting import Waiting, waiting
@@ -30,7 +30,7 @@ from ._waiting import Waiting, waiting
 if TYPE_CHECKING:
     import trio
 
-_TRIO_MAIN: Final = Group._trio_main.__code__
+_TRIO_MAIN: Final = trio_main.__code__
 _RUNNERS: Final = ("_run_until_complete_cb", "run_until_complete.<locals>.done_cb")  # asyncio's, uvloop's
 _UNKNOWN: Final = object()
 _UNNAMED: Final = r"Task-(\d+)"

@@ -370,6 +370,7 @@ class _WorldDriver(AsyncioDriver):
     def __init__(self, loop: WorldLoop, world: World) -> None:
         super().__init__(loop)
         self.world = world
+        world.driver = self
         self.streak_here = Streak(world)
         self.budget = 0  # so that every operation asks ``pause``
         self.random = world.random

@@ -36,6 +36,7 @@ def run(
         BaseException: what ``fn`` raised, bare; its goroutines are cancelled.
         ExceptionGroup: a goroutine failed.
         RuntimeError: called inside a running event loop.
+        TypeError: ``fn`` is not an async function, or the seed is neither a number nor a text.
         ValueError: the backend is unknown, or the seed is one of another backend or version.
 
     The clock starts at 0 and moves when every task waits: to the next timer, whatever armed it (gochan, anyio, asyncio,

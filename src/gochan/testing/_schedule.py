@@ -9,6 +9,7 @@ Shape
         "task"    which of the ready tasks makes the next step
         "case"    which of the ready cases a select commits
         "timer"   which of equal deadlines fires first
+        "draw"    the random number of anybody else who asks the driver for one, in eighths
         "yield"   whether an operation that need not wait goes on (0) or yields (1) before it tries
 
 Why the world tells who runs, too

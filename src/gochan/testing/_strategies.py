@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 from ._schedule import InOrder, Schedule, Seeded
 from ._token import Token
@@ -254,8 +254,11 @@ def schedule_of(seed: int | str | None, backend: str) -> Schedule:
     """The schedule that a user's ``seed`` asks for: none, a number, or a token of ``explore``.
 
     Raises:
+        TypeError: it is none of these.
         ValueError: the token is broken, of another version, or of another backend.
     """
+    if not isinstance(cast("object", seed), int | str | None) or isinstance(seed, bool):
+        raise TypeError(f"seed is a number, a token or None, not {seed!r}")
     if seed is None:
         return InOrder()
     if isinstance(seed, str):

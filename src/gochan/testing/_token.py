@@ -16,7 +16,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, cast
 from zlib import crc32
 
 VERSION: Final = "gc1"
@@ -42,8 +42,11 @@ class Token:
         """Read a token, made for ``backend`` if one is given.
 
         Raises:
+            TypeError: it is no text.
             ValueError: it is broken, of another version, or of another backend.
         """
+        if not isinstance(cast("object", text), str):
+            raise TypeError(f"a schedule token is a text, which looks like {VERSION}:asyncio:m5zu1AEC, not {text!r}")
         version, _, rest = text.strip().partition(":")
         name, _, payload = rest.partition(":")
         if version != VERSION:
@@ -121,7 +124,7 @@ def _unpack(packed: bytes) -> list[int]:
         raise ValueError("cut off")
     values = list[int]()
     for zeros, value in zip(numbers[::2], numbers[1::2], strict=True):
-        if zeros > 10_000_000:
+        if len(values) + zeros > 10_000_000:
             raise ValueError("not a schedule")
         values += [0] * zeros
         values.append(value)

@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from heapq import heappop, heappush
 from threading import get_ident
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -60,9 +60,20 @@ def missing_names(module: Any = trio_run) -> list[str]:
         if holder is None:
             missing.append(name)
         elif isinstance(holder, type):
-            known = {field.name for field in getattr(holder, "__attrs_attrs__", ())} | set(dir(holder))
-            missing += [f"{name}.{member}" for member in members.split() if member not in known]
+            # Asked before every run: only what a class has in its instances alone needs a longer look.
+            lacks = [member for member in members.split() if not hasattr(holder, member)]
+            missing += [f"{name}.{member}" for member in lacks if member not in _fields(holder)]
     return missing
+
+
+def _fields(kind: Any) -> list[str]:
+    return [field.name for field in getattr(kind, "__attrs_attrs__", ())]
+
+
+@lru_cache(maxsize=4)
+def _counts_of_waiting(kind: Any) -> tuple[str, ...]:
+    """What the statistics of this system's input and output call the tasks that wait."""
+    return tuple(name for name in {*dir(kind), *_fields(kind)} if name.startswith("tasks_waiting"))
 
 
 class TrioWorld(trio.abc.Clock):
@@ -147,7 +158,8 @@ class TrioWorld(trio.abc.Clock):
 
     def outside(self) -> str | None:
         io: Any = trio.lowlevel.current_statistics().io_statistics
-        waiting = sum(getattr(io, name) for name in dir(io) if name.startswith("tasks_waiting"))
+        kind = cast("Any", type(io))
+        waiting = sum(getattr(io, name) for name in _counts_of_waiting(kind))
         if waiting > 1:  # trio waits for word from threads and signals itself
             return "a socket"
         if threading.active_count() > 1 and (busy_thread(self.world.threads) or any(map(_in_thread, self.tasks()))):
@@ -231,6 +243,7 @@ class _WorldDriver(TrioDriver):
     def __init__(self, world: World) -> None:
         super().__init__()
         self.world = world
+        world.driver = self
         self.streak_here = Streak(world)
         self.budget = 0  # so that every operation asks ``pause``
         self.random = world.random

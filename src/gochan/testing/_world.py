@@ -31,11 +31,13 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from time import perf_counter
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
+from types import FunctionType
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, cast
 from weakref import ref
 
 import anyio
 
+from gochan import _select
 from gochan._callables import coroutine_of, refuse_plain
 from gochan._core.driver import QUANTUM, STREAK, Driver, current_driver
 from gochan._core.waitqueue import WaitQueue
@@ -50,6 +52,12 @@ T = TypeVar("T")
 LOOK: Final = 0.05  # seconds; a thread that ends without a word wakes nobody, so look now and then
 ROUNDS: Final = 100  # of ending by force; a task that waits again each time is then left behind
 IN_A_ROW: Final = QUANTUM * STREAK  # ready operations without a yield, as in an ordinary run
+_DRAWS: Final = tuple(f"draw {eighth} eighths" for eighth in range(8))  # for whoever else asks for a random number
+
+# The functions that draw among ready cases.
+_in_select: Final = cast("FunctionType", _select.select).__code__
+_in_try_select: Final = cast("FunctionType", _select.try_select).__code__
+_in_publish: Final = _select._publish.__code__
 
 
 class _Ending(NamedTuple):
@@ -84,7 +92,9 @@ class World:
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
         self.backend: Backend | None = None
+        self.driver: Driver | None = None
         self.now = 0.0
+        self._keys: list[float] = []  # of the entries of one select, while it publishes them
         self.idlers = WaitQueue()  # whoever is in wait_idle: one at most
         self.returned = False  # main has, and not by an error
         self.over = False  # the program is; what the loop does then is its own affair
@@ -122,15 +132,30 @@ class World:
 
     def random(self) -> float:
         """Which ready case wins: what a driver's ``random`` is in a world."""
-        # The caller draws a float to multiply; how many cases there are, only its frame knows.
-        frame = sys._getframe(1)
-        if "ready" not in frame.f_locals and frame.f_back is not None:
-            frame = frame.f_back  # the key of a sort
-        local = frame.f_locals
-        cases = local["ready"] if "ready" in local else range(len(local.get("choices", "......")))
-        if len(cases) < 2:
-            return 0.0
-        return (self.choose("case", [f"case {number}" for number in cases]) + 0.5) / len(cases)
+        # A float is drawn; among how many things, select's own frame knows.
+        caller = sys._getframe(1)
+        if caller.f_code is _in_select or caller.f_code is _in_try_select:
+            ready: Sequence[int] = caller.f_locals["ready"]
+            return (self.choose("case", [f"case {number}" for number in ready]) + 0.5) / len(ready)
+        publishes = caller.f_back  # the caller is the key of a sort
+        if publishes is not None and publishes.f_code is _in_publish:
+            return self._place(len(publishes.f_locals["numbered"]))
+        return (self.choose("draw", _DRAWS) + 0.5) / len(_DRAWS)
+
+    def _place(self, entries: int) -> float:
+        """A key for the next of so many entries that are sorted by them: 0 is behind those before it.
+
+        A number for each would make some orders likelier than others: of few numbers two are often the same.
+        """
+        keys = self._keys
+        behind = self.choose("case", [f"case {len(keys) - n}" for n in range(len(keys) + 1)]) if keys else 0
+        place = len(keys) - behind
+        edges = 0.0, *keys, 1.0
+        key = (edges[place] + edges[place + 1]) / 2
+        keys.insert(place, key)
+        if len(keys) == entries:
+            self._keys = []
+        return key
 
     # What happens when nothing can run.
 
@@ -181,6 +206,8 @@ class World:
             self.backend.soon(self._report)
             return
         self.forced += 1
+        if self.driver is not None:
+            self.driver.giving_up = True
         if self.forced > ROUNDS:
             raise self.stop
         if self.forced == 1 and isinstance(self.stop, Deadlock):
