@@ -87,6 +87,12 @@ check: lint ## lint, then test on every supported Python that is here
 		$(MAKE) --no-print-directory test PYTHON="$$python" VENV=.venvs/$$v; \
 	done
 
+# Prints the version of the default environment's Python, which may be there already.
+.PHONY: python-default
+python-default:
+	@for p in $(BIN)/python $(PYTHON); do \
+		"$$p" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null && break; done
+
 # Prints an interpreter of that version that runs, from PATH or from pyenv; nothing if there is none.
 .PHONY: $(VERSIONS:%=python-%)
 $(VERSIONS:%=python-%): python-%:

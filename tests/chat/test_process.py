@@ -116,7 +116,7 @@ def test_second_signal(backend: str) -> None:
             chat.process.send_signal(signal.SIGINT)
             chat.process.send_signal(signal.SIGINT)  # at once: that is the same one, twice
             assert bob.readline() == b""  # it has arrived: who has not spoken is let go
-            time.sleep(0.3)
+            time.sleep(0.3)  # real, and longer than the server takes a signal for an echo of the first
             assert chat.process.poll() is None
             chat.process.send_signal(signal.SIGINT)
             code, log = chat.end()

@@ -173,7 +173,7 @@ async def test_all_see_all_in_one_order() -> None:
 
 @both
 async def test_no_hello_in_time(connect: Connect) -> None:
-    """A client that says nothing is sent away with 4502."""
+    """A client that says nothing is sent away with 4502. In real time: sockets have no other."""
     async with running(hello_timeout=0.4) as server, connect(server) as silent:
         if connect is tcp:
             await silent.raw(b"{")  # so that it is known to speak JSON lines; without a byte it is just closed

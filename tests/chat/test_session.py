@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
+import pytest
 from tests.chat.talkers import BOUND, HELLO, encode
 
 from examples.chat import wire
@@ -17,6 +18,7 @@ from examples.chat.session import Session
 from examples.chat.transport import Lines
 from examples.chat.wire import Close, Encoded, Goodbye
 from gochan import Channel, Event, Group
+from gochan.testing import sleep
 
 
 class Held:
@@ -108,10 +110,13 @@ async def test_batches() -> None:
     assert len(stream.written) < 20
 
 
+@pytest.mark.gochan(virtual_time=True)
 async def test_write_deadline() -> None:
     """A write that takes too long ends the session with a reset instead of a goodbye."""
-    async with session(write_timeout=0.05) as (_, stream):
+    begun = anyio.current_time()
+    async with session(write_timeout=7) as (_, stream):
         pass
+    assert anyio.current_time() == begun + 7
     assert stream.aborted
     assert stream.written == []
 
@@ -141,21 +146,20 @@ async def test_what_comes_after_the_goodbye_is_not_obeyed() -> None:
     assert observer.heard == ["joined"]
 
 
+@pytest.mark.gochan(virtual_time=True)
 async def test_hub_hears_of_the_end_however_busy_it_is() -> None:
     """N3: a session that is cut off waits for the hub to take its leave, cancelled or not."""
     stream: Any = Held()
     hub, observer = Hub(), Observer()
-    client = Session(stream, Lines(stream, b"", 1000), hub, Settings(write_timeout=0.05))
+    client = Session(stream, Lines(stream, b"", 1000), hub, Settings(write_timeout=7))
     hub.members |= {client, observer}
     hub.users.update(["", "observer"])
     with anyio.fail_after(BOUND):
         async with Group() as group:
             running = group.go(client.run, anyio.current_time() + BOUND)
             await stream.input.send(encode(HELLO) + b"\n")
-            while not stream.aborted:
-                await anyio.sleep(0.001)
-            for _ in range(10):
-                await anyio.sleep(0)
+            await sleep(7)
+            assert stream.aborted
             assert hub.unregister.statistics().senders_waiting == 1
             hub.users.update({"": -1, "ann": 1})
             group.go(hub.run)

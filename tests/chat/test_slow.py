@@ -1,4 +1,7 @@
-"""Clients that are slower than the talk, or faster than they are served: they pay for it, nobody else does."""
+"""Clients that are slower than the talk, or faster than they are served: they pay for it, nobody else does.
+
+The kernel's buffers are what fills, so the sockets and the write deadlines here are real.
+"""
 
 from __future__ import annotations
 

@@ -37,14 +37,21 @@ from gochan import testing
 
 
 class Session:
-    """A run of pytest inside this one, with the plugin."""
+    """A run of pytest with the plugin: inside this one, or apart, in a process of its own."""
 
-    def __init__(self, pytester: pytest.Pytester, code: str, *options: str) -> None:
+    def __init__(self, pytester: pytest.Pytester, code: str, *options: str, apart: bool = False) -> None:
         pytester.makepyfile(test_it=HEAD + code)
-        done = pytester.runpytest_inprocess(*OPTIONS, "-vv", *options, plugins=[_gochan_pytest])
-        self.output = str(done.stdout) + str(done.stderr)
-        self.code = done.ret
-        words = [line.split()[:2] for line in done.outlines if line.startswith("test_it.py::")]
+        if apart:
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SRC), *sys.path]), "COLUMNS": "200"}
+            command = [*PYTEST, "-vv", *options]
+            done = subprocess.run(
+                command, cwd=pytester.path, capture_output=True, text=True, env=environment, timeout=50
+            )
+            lines, self.output, self.code = done.stdout.splitlines(), done.stdout + done.stderr, done.returncode
+        else:
+            inside = pytester.runpytest_inprocess(*OPTIONS, "-vv", *options, plugins=[_gochan_pytest])
+            lines, self.output, self.code = inside.outlines, f"{inside.stdout}{inside.stderr}", int(inside.ret)
+        words = [line.split()[:2] for line in lines if line.startswith("test_it.py::")]
         self.outcomes = {found[0].removeprefix("test_it.py::"): found[1] for found in words if len(found) == 2}
 
 
@@ -93,6 +100,7 @@ def test_unmarked():
 """,
         "-W",
         "error",
+        apart=True,  # so that what other tests left for the collector warns elsewhere
     )
     assert session.outcomes == {
         "test_virtual_time[asyncio]": "PASSED",

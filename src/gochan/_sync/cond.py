@@ -305,8 +305,8 @@ async def _until_granted(claim: Claim, state: CondState, cancelled: BaseExceptio
                 _abandon(claim, state)
                 raise
             except BaseException as error:
-                if claim.driver.giving_up or not isinstance(error, anyio.get_cancelled_exc_class()):
-                    _abandon(claim, state)  # the mutex will never be free
+                if claim.driver.giving_up:  # the mutex will never be free
+                    _abandon(claim, state)
                     raise
                 # A native cancellation is asked for once; a scope asks again.
                 if native(error):
