@@ -23,16 +23,15 @@ Why not
 from __future__ import annotations
 
 import asyncio
-import heapq
 import math
 import re
 import selectors
-from bisect import insort
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from contextvars import Context
 from functools import partial
+from heapq import heappop, heappush
 from threading import get_ident
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -44,6 +43,7 @@ from gochan._core import asyncio_driver
 from gochan._core.asyncio_driver import AsyncioDriver, AsyncioWaiter
 from gochan._core.scopes import cancel_until_gone
 
+from ._ready import Lane, Ready
 from ._threads import busy_thread
 from ._world import Streak, World
 
@@ -53,24 +53,20 @@ Args = TypeVarTuple("Args")
 _UNNAMED: Final = re.compile(r"Task-\d+")  # numbered through the process: not the same in every run
 _CHAIN: Final = 10_000  # callbacks that call each other, with no task in between, before time moves all the same
 _ROUNDS: Final = 2  # of repeated deliveries: one of them may have started another
+_STALE: Final = 1_000  # entries of a heap that are not worth sweeping out
 _POLL: Final = 256  # steps between two looks at the sockets
 
 
-class Lane:
+class TaskLane(Lane):
     """What a task does next; it has nearly always one thing to do."""
 
-    __slots__ = ("__weakref__", "handles", "label", "number")
+    __slots__ = ("__weakref__", "handles")
 
     def __init__(self, number: int) -> None:
-        self.number = number
-        self.label = ""
+        super().__init__(number)
         self.handles: deque[tuple[int, asyncio.Handle, asyncio.Task[Any]]] = deque()
 
-    def __lt__(self, other: Lane) -> bool:
-        return self.number < other.number
-
     def named(self) -> str:
-        """Its label: the same in every run of the same program."""
         if not self.label:
             task = self.handles[0][2]
             name = task.get_name()
@@ -138,8 +134,9 @@ class WorldLoop(asyncio.SelectorEventLoop):
         self._thread = get_ident()
         self._numbers = 0
         self._timers = 0
-        self._lanes: WeakKeyDictionary[asyncio.Task[Any], Lane] = WeakKeyDictionary()
-        self._runnable: list[Lane] = []  # in spawn order
+        self._lanes: WeakKeyDictionary[asyncio.Task[Any], TaskLane] = WeakKeyDictionary()
+        self._ready_lanes = Ready[TaskLane](world)
+        self._heads: list[tuple[int, int, TaskLane]] = []  # a heap of the numbers of their handles, youngest first
         self._plumbing: deque[tuple[int, asyncio.Handle, bool]] = deque()
         self._called = 0  # how often something was called soon
         self._quiet = 0  # L3: callbacks since anything but a repeated delivery, or a chain of callbacks, happened
@@ -178,9 +175,9 @@ class WorldLoop(asyncio.SelectorEventLoop):
         if isinstance(owner, asyncio.Task):
             task = cast("Any", owner)
             lane = self._lane(task)
-            if not lane.handles:
-                insort(self._runnable, lane)
             lane.handles.append((self._called, handle, task))
+            if len(lane.handles) == 1:
+                self._add(lane)
         else:
             self._plumbing.append((self._called, handle, _repeats(callback)))
         return handle
@@ -205,7 +202,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
         self._timers += 1
         timer.number = self._timers
         timer.label = f"{timer.number} {getattr(callback, '__qualname__', type(callback).__qualname__)}"
-        heapq.heappush(self._heap, timer)
+        heappush(self._heap, timer)
         _mark(timer, scheduled=True)
         return timer
 
@@ -243,7 +240,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
         self._quiet = self._rounds = 0
 
     def others_ready(self) -> bool:
-        return bool(self._runnable or self._plumbing)
+        return bool(self._ready_lanes or self._plumbing)
 
     def force(self, error: BaseException) -> None:
         for task in sorted(asyncio.all_tasks(self), key=self._lane):
@@ -256,17 +253,34 @@ class WorldLoop(asyncio.SelectorEventLoop):
         heap: list[_Timer] = cast("Any", self)._scheduled
         return heap
 
-    def _lane(self, task: asyncio.Task[Any]) -> Lane:
+    def _lane(self, task: asyncio.Task[Any]) -> TaskLane:
         lane = self._lanes.get(task)
         if lane is None:
             self._numbers += 1
-            lane = self._lanes[task] = Lane(self._numbers)
+            lane = self._lanes[task] = TaskLane(self._numbers)
         return lane
+
+    def _add(self, lane: TaskLane) -> None:
+        self._ready_lanes.add(lane)
+        heads = self._heads
+        heappush(heads, (-lane.handles[0][0], lane.number, lane))
+        if len(heads) > _STALE and len(heads) > 4 * len(self._ready_lanes):
+            heads[:] = sorted((-lane.handles[0][0], lane.number, lane) for lane in self._ready_lanes.lanes)
+
+    def _youngest(self) -> int:
+        """The number of the youngest of the handles with which ready tasks go on."""
+        heads = self._heads
+        while heads:
+            number, _, lane = heads[0]
+            if lane.handles and lane.handles[0][0] == -number:
+                return -number
+            heappop(heads)
+        return 0
 
     def next_deadline(self) -> float:
         heap = self._heap
         while heap and heap[0].cancelled():
-            _mark(heapq.heappop(heap), scheduled=False)
+            _mark(heappop(heap), scheduled=False)
         return heap[0].when() if heap else math.inf
 
     def run_lanes(self) -> bool:
@@ -282,29 +296,25 @@ class WorldLoop(asyncio.SelectorEventLoop):
         return True
 
     def _next(self) -> asyncio.Handle | None:
-        plumbing, runnable = self._plumbing, self._runnable
-        if plumbing and (not runnable or plumbing[0][0] < max(lane.handles[0][0] for lane in runnable)):
-            if not runnable and self._is_idle():
+        plumbing, ready = self._plumbing, self._ready_lanes
+        if plumbing and (not ready or plumbing[0][0] < self._youngest()):
+            if not ready and self._is_idle():
                 return None
             _, handle, repeats = plumbing.popleft()
             if not repeats:
                 self._rounds = 0
             return handle if not handle.cancelled() else self._next()
-        if not runnable:
+        if not ready:
             return None
-        world = self.world
-        number = 0
-        if len(runnable) > 1:
-            number = world.choose("task", [lane.label or lane.named() for lane in runnable])
-        lane = runnable[number]
+        lane = ready.take()
         label = lane.named()
         _, handle, task = lane.handles.popleft()
-        if not lane.handles:
-            del runnable[number]
+        if lane.handles:
+            self._add(lane)
         self._quiet = self._rounds = 0
         if handle.cancelled():
             return self._next()
-        world.running(label, task.get_coro())
+        self.world.running(label, task.get_coro())
         return handle
 
     def stirred(self) -> None:
@@ -331,7 +341,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
             return
         due = list[_Timer]()
         while heap and heap[0].when() <= now:
-            timer = heapq.heappop(heap)
+            timer = heappop(heap)
             _mark(timer, scheduled=False)
             if not timer.cancelled():
                 due.append(timer)

@@ -32,6 +32,9 @@ class Schedule:
     every_yield = False
     """Ask "yield" also where no other task is ready: the answer changes only where a cancellation may come."""
 
+    in_turn = False
+    """Of the ready tasks the one goes that has not had a step for the longest time; a world need not ask."""
+
     def choose(self, kind: str, options: Sequence[str]) -> int:
         """The index of the option that happens; there are two or more. Never raises."""
         raise NotImplementedError
@@ -58,6 +61,8 @@ class InOrder(Schedule):
 
     Turns, not always the lowest number: a task that polls with ``sleep(0)`` would keep all others from running.
     """
+
+    in_turn = True
 
     def __init__(self) -> None:
         self.turns = 0

@@ -23,7 +23,7 @@ from functools import lru_cache, partial
 from heapq import heappop, heappush
 from threading import get_ident
 from typing import Any, Final, NoReturn, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import anyio
 import trio
@@ -33,6 +33,7 @@ from gochan._core import trio_driver
 from gochan._core.trio_driver import TrioDriver, TrioWaiter
 from gochan._core.waitqueue import WaitQueue
 
+from ._ready import Lane, Ready
 from ._threads import busy_thread
 from ._world import LOOK, Streak, World
 
@@ -76,6 +77,14 @@ def _counts_of_waiting(kind: Any) -> tuple[str, ...]:
     return tuple(name for name in {*dir(kind), *_fields(kind)} if name.startswith("tasks_waiting"))
 
 
+class TaskLane(Lane):
+    """A task of the program."""
+
+    __slots__ = ("task",)
+
+    task: Callable[[], Any]
+
+
 class TrioWorld(trio.abc.Clock):
     """The clock, and the shuffle, of one run."""
 
@@ -86,7 +95,9 @@ class TrioWorld(trio.abc.Clock):
         self.thread = get_ident()
         self.runner: Any = None
         self.numbers = 0
-        self.labels: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # empty for those of trio itself
+        self.lanes: WeakKeyDictionary[Any, TaskLane | None] = WeakKeyDictionary()
+        self.ready = Ready[TaskLane](world)
+        self.held: Any = None  # the task that stands in trio's queue for all that are ready
         self.looked = False  # R3
         self.found: str | None = None
 
@@ -100,32 +111,50 @@ class TrioWorld(trio.abc.Clock):
         if not batch:
             return
         self.looked = False
-        labels = [self.label(task) for task in batch]
-        if "" in labels:
-            system = [task for task, label in zip(batch, labels, strict=True) if not label]
-            self.runner.runq.extend([task for task, label in zip(batch, labels, strict=True) if label])
+        ready, runq = self.ready, self.runner_of().runq
+        system: list[Any] = []
+        for task in batch:
+            if task is self.held:
+                continue
+            lane = self.lane(task)
+            if lane is None:
+                system.append(task)
+            else:
+                ready.add(lane)
+        self.held = None
+        if system:
             batch[:] = system[::-1]
-            return
-        number = self.world.choose("task", labels) if len(batch) > 1 else 0
-        task = batch.pop(number)
-        self.runner.runq.extend(batch)
-        batch[:] = [task]
-        self.world.running(labels[number], task.coro)
+        else:
+            lane = ready.take()
+            task = lane.task()
+            batch[:] = [task]
+            self.world.running(lane.label, task.coro)
+        if ready:
+            # One of those that wait for their step stands for all, so that trio does not think that nothing is ready.
+            self.held = ready.lanes[-1].task()
+            runq.append(self.held)
 
     def random(self) -> float:
         return float(self.real.random())
 
-    def label(self, task: Any) -> str:
-        label = self.labels.get(task)
-        if label is None:
-            if self.runner is None:
-                self.runner = _run.GLOBAL_RUN_CONTEXT.runner
-            label = ""
+    def runner_of(self) -> Any:
+        if self.runner is None:
+            self.runner = _run.GLOBAL_RUN_CONTEXT.runner
+        return self.runner
+
+    def lane(self, task: Any) -> TaskLane | None:
+        """What is known of a task; None for those of trio itself."""
+        try:
+            return self.lanes[task]
+        except KeyError:
+            lane: TaskLane | None = None
             if self._of_the_program(task):
                 self.numbers += 1
-                label = f"{self.numbers} {'main' if self.numbers == 1 else task.name}"
-            self.labels[task] = label
-        return label
+                lane = TaskLane(self.numbers)
+                lane.task = ref(task)
+                lane.label = f"{self.numbers} {'main' if self.numbers == 1 else task.name}"
+            self.lanes[task] = lane
+            return lane
 
     def _of_the_program(self, task: Any) -> bool:
         main = self.runner.main_task
