@@ -7,29 +7,17 @@ import math
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
+from tests.virtual import Backend, alarms, on_both, virtual
 
 import gochan
 from gochan import Channel, Group, go, sleep, testing
-from gochan._core.driver import current_driver
 from gochan.diagnostics import Deadlock, find_leaks, goroutines
 from gochan.testing import CancelOutcome, cancel_sweep, explore
-
-Backend = Literal["asyncio", "trio"]
-on_both = pytest.mark.parametrize("backend", ["asyncio", "trio"])
-virtual = pytest.mark.gochan(virtual_time=True)
-
-
-def alarms() -> int:
-    """How many the loop has."""
-    driver = current_driver()
-    assert driver is not None
-    driver.alarms._check()
-    return len(driver.alarms)
 
 
 @virtual

@@ -6,31 +6,18 @@ import gc
 import math
 import weakref
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.virtual import alarms, virtual
 
 import gochan
 from gochan import Channel, Group, Ticker, go, select, sleep, try_select
-from gochan._core.driver import current_driver
 from gochan.testing import wait_idle
-
-Backend = Literal["asyncio", "trio"]
-on_both = pytest.mark.parametrize("backend", ["asyncio", "trio"])
-virtual = pytest.mark.gochan(virtual_time=True)
-forgiving = pytest.mark.gochan(virtual_time=True, leaks="ignore")
-
-
-def alarms() -> int:
-    """How many the loop has."""
-    driver = current_driver()
-    assert driver is not None
-    driver.alarms._check()
-    return len(driver.alarms)
 
 
 async def collect(ticker: Ticker, number: int) -> list[float]:

@@ -13,25 +13,12 @@ import anyio
 import anyio.lowlevel
 import pytest
 from tests.threads import Call
+from tests.virtual import Backend, alarms, forgiving, on_both, virtual
 
 import gochan
 from gochan import Channel, Group, Ticker, go, select, sleep, testing, try_select
-from gochan._core.driver import current_driver
 from gochan.diagnostics import Deadlock, find_leaks, goroutines
 from gochan.testing import CancelOutcome, cancel_sweep, explore, wait_idle
-
-Backend = Literal["asyncio", "trio"]
-on_both = pytest.mark.parametrize("backend", ["asyncio", "trio"])
-virtual = pytest.mark.gochan(virtual_time=True)
-forgiving = pytest.mark.gochan(virtual_time=True, leaks="ignore")
-
-
-def alarms() -> int:
-    """How many the loop has."""
-    driver = current_driver()
-    assert driver is not None
-    driver.alarms._check()
-    return len(driver.alarms)
 
 
 async def collect(ticker: Ticker, number: int) -> list[float]:

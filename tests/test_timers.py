@@ -6,30 +6,19 @@ import gc
 import math
 import weakref
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
+from tests.virtual import alarms, virtual
 
 from gochan import Channel, Group, Timer, after, go, select, sleep, try_select
 from gochan._core.driver import current_driver
 from gochan.testing import wait_idle
 
-Backend = Literal["asyncio", "trio"]
-on_both = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 HUGE = 10**400
 """No float is as long."""
-virtual = pytest.mark.gochan(virtual_time=True)
-forgiving = pytest.mark.gochan(virtual_time=True, leaks="ignore")
-
-
-def alarms() -> int:
-    """How many the loop has."""
-    driver = current_driver()
-    assert driver is not None
-    driver.alarms._check()
-    return len(driver.alarms)
 
 
 # ---- the value ----

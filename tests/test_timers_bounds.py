@@ -10,32 +10,19 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 from tests.threads import Call
+from tests.virtual import Backend, forgiving, on_both, virtual
 
 import gochan
 from gochan import Group, Timer, after, go, select, sleep, testing, try_select
 from gochan._core.driver import Driver, current_driver
 from gochan.diagnostics import Deadlock, find_leaks, goroutines
 from gochan.testing import wait_idle
-
-Backend = Literal["asyncio", "trio"]
-on_both = pytest.mark.parametrize("backend", ["asyncio", "trio"])
-virtual = pytest.mark.gochan(virtual_time=True)
-forgiving = pytest.mark.gochan(virtual_time=True, leaks="ignore")
-
-
-def alarms() -> int:
-    """How many the loop has."""
-    driver = current_driver()
-    assert driver is not None
-    driver.alarms._check()
-    return len(driver.alarms)
-
 
 # ---- leaks, deadlocks, dumps ----
 

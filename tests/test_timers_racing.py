@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.virtual import Backend, alarms, on_both
 
 import gochan
 from gochan import Channel, Group, Timer, after, select, sleep, testing, try_select
-from gochan._core.driver import current_driver
 from gochan.testing import CancelOutcome, cancel_sweep, explore, wait_idle
-
-Backend = Literal["asyncio", "trio"]
-on_both = pytest.mark.parametrize("backend", ["asyncio", "trio"])
-virtual = pytest.mark.gochan(virtual_time=True)
-forgiving = pytest.mark.gochan(virtual_time=True, leaks="ignore")
-
-
-def alarms() -> int:
-    """How many the loop has."""
-    driver = current_driver()
-    assert driver is not None
-    driver.alarms._check()
-    return len(driver.alarms)
 
 
 @on_both

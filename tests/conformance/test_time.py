@@ -5,20 +5,17 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
+from tests.virtual import Backend, on_both, virtual
 
 from gochan import Channel, Event, Group, Ticker, Timer, after, go, select, send, sleep, try_select
 from gochan.testing import explore, wait_idle
 
 from .helpers import bounded
-
-Backend = Literal["asyncio", "trio"]
-on_both = pytest.mark.parametrize("backend", ["asyncio", "trio"])
-virtual = pytest.mark.gochan(virtual_time=True)
 
 Clocked = Timer | Ticker
 """What Go's script runs over: both have a channel there."""

@@ -6,20 +6,18 @@ import asyncio
 import gc
 import sys
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 import trio
+from tests.virtual import Backend, on_both
 
 from gochan import Timer, go, run, sleep, testing
 from gochan._core.alarms import EARLY, Alarm
 from gochan._core.driver import Driver, current_driver
 from gochan.testing import explore
-
-Backend = Literal["asyncio", "trio"]
-on_both = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 
 
 class Broken(Exception):
