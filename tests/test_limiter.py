@@ -18,6 +18,7 @@ from tests.threads import Call
 import gochan
 from gochan import Limiter, every
 from gochan._clocked import FOREVER, in_nanoseconds
+from gochan._token_bucket import TokenBucket
 
 
 class Clock:
@@ -400,6 +401,14 @@ def test_reprs() -> None:
 
 
 # ---- nanoseconds ----
+
+
+def test_no_patience_left() -> None:
+    """Whose deadline has passed, though the loop has not said so yet, gets nothing, not even what is there: Go's."""
+    bucket = TokenBucket(1.0, 1, 1.0)
+    assert bucket.take(0, 1, -1) is None
+    assert bucket.grant(0, 1, -1) is None
+    assert bucket.take(0, 1, 0) == 0
 
 
 def test_durations_in_nanoseconds() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import pytest
 
 import gochan
 from gochan import DeadlineExceeded, Limiter, background, go, sleep
+from gochan.testing import run
 
 
 def now() -> float:
@@ -56,6 +57,23 @@ async def test_a_deadline() -> None:
         assert now() == pytest.approx(0.3)
     with pytest.raises(gochan.Cancelled):
         await limiter.wait(0, ctx=ctx)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_deadline_at_the_very_moment(backend: Literal["asyncio", "trio"]) -> None:
+    """It is in time, whichever of the two alarms the schedule lets fire first, and whatever adding floats has left."""
+
+    async def main() -> None:
+        limiter = Limiter(10, 1)
+        for round_number in range(4):
+            limiter.allow()
+            with background().with_timeout(0.1) as ctx:
+                await limiter.wait(ctx=ctx)
+            assert now() == pytest.approx(0.1 + 0.3 * round_number)
+            await sleep(0.2)
+
+    for seed in range(10):
+        run(main, backend=backend, seed=seed)
 
 
 @pytest.mark.gochan

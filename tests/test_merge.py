@@ -175,6 +175,8 @@ async def test_broadcasts_and_merges_merge() -> None:
                 await receivers_parked(outer_source, 1)
                 broadcast.close()
                 inner_source.close()
+                inner._state._check()
+                outer._state._check()
                 await outer_source.send(2)
                 assert await waiting.result() == 2
             outer_source.close()

@@ -77,6 +77,8 @@ def _checked_tokens(tokens: Any, burst: int) -> float:
 
 
 def _check_count(n: Any, operation: str) -> None:
+    if type(n) is int and n >= 0:
+        return
     if not isinstance(n, int) or isinstance(n, bool):
         raise TypeError(f"Limiter.{operation}() takes a number of events, not {n!r}")
     if n < 0:
@@ -223,7 +225,7 @@ class Limiter(Primitive):
         """
         _check_count(n, "allow")
         state = self._state
-        return state.bucket.grant(state.now(), n, 0) is not None
+        return state.bucket.take(state.now(), n, 0) is not None
 
     def reserve(self, n: int = 1) -> Reservation:
         """Take ``n`` events for as soon as they may happen; whoever reserves later comes after them.
@@ -325,7 +327,8 @@ class Limiter(Primitive):
                     chosen, _ = await select(ctx.done, sleep)
                 finally:
                     sleep.disarm()
-                if chosen == 0:
+                # A deadline at this very moment is in time: the grant was given because it is.
+                if chosen == 0 and state.glance() < grant.at:
                     raise _end_of(ctx)
         except BaseException:
             state.give_back(grant)

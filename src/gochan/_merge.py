@@ -201,6 +201,8 @@ class _Branch(SelectEntry):
         if value is not CLOSED:
             self.entry.commit((self.source, value))
         elif self.merged.ended():
+            if self.entry.queue is not None:
+                self.entry.queue.remove(self.entry)  # M3, also if a merge around this one waits on
             self.entry.commit(CLOSED)
         else:  # M1; a merge in this one that was left still has branches
             _withdraw_under(self)

@@ -25,6 +25,7 @@ import math
 from typing import Final
 
 from ._clocked import FOREVER
+from ._core.driver import uninterruptible
 
 SECOND: Final = 1_000_000_000
 _LEAST: Final = -FOREVER - 1  # the shortest duration
@@ -57,29 +58,38 @@ class TokenBucket:
 
     def filled(self, now: int) -> float:
         """The tokens there are now."""
-        if self.last is None:
-            self.last = now
-        elapsed = min(now - self.last, FOREVER) if now > self.last else 0  # TB3
-        tokens = self.tokens + tokens_in(elapsed, self.rate)
-        burst = float(self.burst)
-        return min(tokens, burst)
+        last = self.last
+        if last is None:
+            self.last = last = now
+        tokens = self.tokens
+        if now > last:  # TB3
+            tokens += tokens_in(min(now - last, FOREVER), self.rate)
+        return tokens if tokens < self.burst else float(self.burst)
 
-    def grant(self, now: int, n: int, patience: int) -> Grant | None:
-        """Take ``n`` tokens if they can be used within ``patience``."""
-        if self.rate == math.inf:
-            return Grant(n, now, 0.0)
+    @uninterruptible
+    def take(self, now: int, n: int, patience: int) -> int | None:
+        """Take ``n`` tokens if they can be used within ``patience``: from when on."""
+        rate = self.rate
+        if rate == math.inf:
+            return now
         tokens = self.filled(now)
         if n > self.burst:
             return None
         tokens -= n
-        delay = time_for(-tokens, self.rate) if tokens < 0 else 0
+        delay = time_for(-tokens, rate) if tokens < 0 else 0
         if delay > patience:
             return None
         self.last = now
         self.tokens = tokens
-        self.last_event = now + delay
-        return Grant(n, now + delay, self.rate)
+        self.last_event = at = now + delay
+        return at
 
+    def grant(self, now: int, n: int, patience: int) -> Grant | None:
+        """``take``, for those who may give it back."""
+        at = self.take(now, n, patience)
+        return None if at is None else Grant(n, at, self.rate if self.rate != math.inf else 0.0)
+
+    @uninterruptible
     def give_back(self, grant: Grant, now: int) -> None:
         """Undo a grant that was not used, but for what was granted after it and counts on it."""
         if grant.returned or self.rate == math.inf or grant.n == 0 or grant.at < now:
@@ -106,6 +116,7 @@ class TokenBucket:
         self._settle(now)
         self.burst = burst
 
+    @uninterruptible
     def _settle(self, now: int) -> None:
         self.tokens = self.filled(now)
         self.last = now
@@ -120,6 +131,8 @@ def tokens_in(duration: int, rate: float) -> float:
     if rate <= 0 or duration == 0:  # (nothing times infinity would be no number)
         return 0.0
     # Whole seconds and the rest, each rounded by itself, as Duration.Seconds() has it; towards zero.
+    if 0 <= duration < SECOND:
+        return duration / 1e9 * rate
     seconds, rest = divmod(abs(duration), SECOND)
     total = seconds + rest / 1e9
     return (total if duration >= 0 else -total) * rate

@@ -14,7 +14,7 @@ from tests.conformance.traces import cases
 
 import gochan
 from gochan import CircuitBreaker, CircuitOpen, Counts, Limiter, Reservation, TooManyRequests
-from gochan.testing import run
+from gochan.testing import run, wait_idle
 
 Backend = Literal["asyncio", "trio"]
 
@@ -139,3 +139,64 @@ def test_breaker_to_the_last_count(number: int) -> None:
         assert breaker.counts == Counts(*counts), place
         assert changes == changed, place
         breaker._state._check()
+
+
+@backends
+def test_breaker_by_the_clock_of_the_loop(backend: Backend) -> None:
+    """The same in virtual time, by calls that are under way meanwhile, up to where the clock would jump back."""
+
+    async def play(case: dict[str, Any]) -> None:
+        changes, calls = list[list[str]](), list[tuple[gochan.Event, list[BaseException]]]()
+        breaker = CircuitBreaker(
+            max_requests=case["max_requests"],
+            **{name: case[name] / 1e9 for name in ("interval", "bucket_period", "timeout")},
+            ready_to_trip=TRIPS[case["trip"]],
+            is_excluded=lambda error: isinstance(error, ExcludedError),
+            on_state_change=lambda _, old, new: changes.append([old, new]),
+        )
+        assert breaker.state == "closed"  # Go's clock starts when the breaker is made
+
+        async def under_way() -> None:
+            released, error = gochan.Event(), list[BaseException]()
+            calls.append((released, error))
+            await released.wait()
+            if error:
+                raise error[0]
+
+        async def call() -> str:
+            try:
+                await breaker.call(under_way)
+            except CircuitOpen:
+                return "open"
+            except TooManyRequests:
+                return "many"
+            except (FailedError, ExcludedError):
+                pass
+            return "ok"
+
+        async with gochan.Group() as group:
+            for place, (operation, now, *arguments, counts, changed) in enumerate(case["steps"]):
+                if now / 1e9 < anyio.current_time():
+                    break
+                while anyio.current_time() < now / 1e9:
+                    await gochan.sleep(now / 1e9 - anyio.current_time())
+                changes.clear()
+                match operation, arguments:
+                    case "begin", [outcome]:
+                        before = len(calls)
+                        caller = group.go(call)
+                        await wait_idle()
+                        assert outcome == "ok" if len(calls) > before else await caller.result() == outcome, place
+                    case "end", [which, end]:
+                        released, error = calls[which]
+                        error += [ENDS[end]] if ENDS[end] else []
+                        released.set()
+                        await wait_idle()
+                    case _, [state]:
+                        assert breaker.state == state, place
+                assert breaker.counts == Counts(*counts), place
+                assert changes == changed, place
+            group.cancel()
+
+    for case in GOBREAKER:
+        run(play, case, backend=backend)

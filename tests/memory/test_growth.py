@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -16,13 +17,18 @@ ROUNDS = 1_000
 
 
 async def growth(scale: Callable[[], Scale], rounds: int, body: Callable[[], Awaitable[object]]) -> float:
-    """Bytes that one call of `body` leaves behind."""
+    """Bytes that one call of `body` leaves behind: the least of three looks, since tables grow now and then."""
     for _ in range(200):
         await body()
-    empty = scale()
-    for _ in range(rounds):
-        await body()
-    return empty.read() / rounds
+    least = math.inf
+    for _ in range(3):
+        empty = scale()
+        for _ in range(rounds):
+            await body()
+        least = min(least, empty.read() / rounds)
+        if least < 1:
+            break
+    return least
 
 
 async def losing_selects(scale: Callable[[], Scale], rounds: int) -> None:

@@ -131,14 +131,14 @@ class Once(Primitive):
         >>> import gochan
         >>> async def main() -> None:
         ...     once = gochan.Once()
-        ...     async def connect(who: str) -> None:
+        ...     async def connect() -> None:
         ...         await gochan.sleep(0)
-        ...         print("connected by", who)
+        ...         print("connected")
         ...     async with gochan.Group() as group:
-        ...         group.go(once.do, connect, "Ann")
-        ...         group.go(once.do, connect, "Bob")
+        ...         group.go(once.do, connect)
+        ...         group.go(once.do, connect)
         >>> gochan.run(main)
-        connected by Ann
+        connected
     """
 
     __slots__ = ()
