@@ -13,6 +13,8 @@ Invariants
     SF4  What goes wrong in a flight is its waiters' and nobody else's: not its group's, so that one failing request
          does not end a server. An error that nobody waits for any more is logged. (SystemExit and KeyboardInterrupt end
          the group as well.)
+    SF5  A flight is cancelled with the group that it runs in, the group of one who asked. Those who wait elsewhere have
+         not left, so the one that has waited longest makes the call again, in its own group, and the others join.
 
 Why not
     The function in the first caller's task, as in Go: a cancellation of that one would hit all the others. A group of
@@ -226,12 +228,13 @@ class SingleFlight(Primitive, Generic[K, T]):
 
         Raises:
             BaseException: what ``fn`` raised, in everybody who waits; it does not end the group.
-            Cancelled: the group that it runs in was cancelled.
+            Cancelled: the group that it ran in was cancelled, and this one made the call or has no group to make it in.
             RuntimeError: ``fn`` is async and there is no group for it; or this belongs to another loop.
             TypeError: the key is not hashable, or ``fn`` is not a function.
 
         Cancellation: of one who waits, the call goes on for the others; it is cancelled with the last one. Who asks
-            while it is still cleaning up gets a new call.
+            while it is still cleaning up gets a new call. It is cancelled with its group, too: if others wait
+            elsewhere, the one that has waited longest makes the call again, with its own ``fn``.
         Fairness: everybody is woken, first come, first served.
         Go: ``g.Do(key, fn)``, where nobody can leave, and the first caller's context is everybody's.
 
@@ -253,33 +256,38 @@ class SingleFlight(Primitive, Generic[K, T]):
             driver.budget -= 1
         else:
             await driver.pause()
-        flight = state.flights.get(key)
-        if flight is not None:
-            flight.shared = True
-        else:
-            owner, state.owner = state.owner, driver
-            flight = state.flights[key] = _Flight(state.flights, key)
-            try:
-                outcome: Any = fn(*args)
-                if not is_coroutine(outcome):
-                    flight.outcome = outcome
+        while True:
+            flight = state.flights.get(key)
+            led = flight is None
+            if flight is not None:
+                flight.shared = True
+            else:
+                owner, state.owner = state.owner, driver
+                flight = state.flights[key] = _Flight(state.flights, key)
+                try:
+                    outcome: Any = fn(*args)
+                    if not is_coroutine(outcome):
+                        flight.outcome = outcome
+                        flight.set()
+                        if not state.flights:
+                            state.owner = owner  # nobody has waited
+                        return Flight(outcome, flight.shared)
+                    flight.coroutine = outcome
+                    del outcome
+                    flight.take_off(getattr(fn, "__qualname__", None) or repr(fn), _getframe(1))
+                except BaseException as error:
+                    flight.outcome = _Failure(error) if isinstance(error, Exception) else _CANCELLED
                     flight.set()
                     if not state.flights:
-                        state.owner = owner  # nobody has waited
-                    return Flight(outcome, flight.shared)
-                flight.coroutine = outcome
-                del outcome
-                flight.take_off(getattr(fn, "__qualname__", None) or repr(fn), _getframe(1))
-            except BaseException as error:
-                flight.outcome = _Failure(error) if isinstance(error, Exception) else _CANCELLED
-                flight.set()
-                if not state.flights:
-                    state.owner = owner
-                raise
-        landed: Any = await self._wait(flight, driver)
-        shared, cause = flight.shared, flight.cause
-        if landed is _CANCELLED:
-            raise Cancelled(f"the flight of {key!r} was cancelled, with the group that it ran in") from cause
+                        state.owner = owner
+                    raise
+            landed: Any = await self._wait(flight, driver)
+            if landed is not _CANCELLED:
+                break
+            if led or current_group() is None:
+                raise Cancelled(f"the flight of {key!r} was cancelled, with the group that it ran in") from flight.cause
+            # SF5: round again.
+        shared = flight.shared
         if type(landed) is _Failure:
             try:
                 # Each raise adds its own frames; without this the traceback would grow with everybody who waits.

@@ -141,11 +141,18 @@ async def test_whatever_is_raised_reaches_all_who_wait() -> None:
 
 @bounded
 async def test_a_call_that_is_ended_reaches_all_who_wait() -> None:
-    """GoexitDo: when its goroutine is ended from outside, nobody waits on."""
+    """GoexitDo: a function that ends its own goroutine answers nobody, and nobody waits on."""
     flights, ended = SingleFlight[str, Any](), 0
 
     async def fn() -> None:
-        await Channel[int]().receive()
+        await anyio.lowlevel.checkpoint()
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            try:
+                await Channel[int]().receive()
+            except anyio.get_cancelled_exc_class() as cancelled:
+                own = cancelled
+        raise own
 
     async def ask() -> None:
         nonlocal ended
@@ -154,14 +161,9 @@ async def test_a_call_that_is_ended_reaches_all_who_wait() -> None:
         except Cancelled:
             ended += 1
 
-    async with Group() as outer:
-        async with Group() as inner:
-            inner.go(flights.do, "key", fn)
-            await settle()
-            for _ in range(5):
-                outer.go(ask)
-            await settle()
-            inner.cancel()
+    async with Group() as group:
+        for _ in range(5):
+            group.go(ask)
     assert ended == 5
 
 

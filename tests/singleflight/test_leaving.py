@@ -7,7 +7,7 @@ import logging
 import anyio
 import anyio.lowlevel
 import pytest
-from tests.conformance.helpers import bounded, settle
+from tests.conformance.helpers import bounded, settle, until
 
 from gochan import Cancelled, Event, Flight, Group, SingleFlight
 
@@ -124,30 +124,81 @@ async def test_a_clean_up_that_fails_is_logged(caplog: pytest.LogCaptureFixture)
 
 @bounded
 async def test_a_group_that_is_cancelled_takes_its_flights_along() -> None:
-    """Those who wait elsewhere get ``Cancelled``, from the group's cause; a new call is possible at once."""
-    work, got = Work(), list[BaseException | None]()
+    """The one who asked there gets ``Cancelled``, from the group's cause; a new call is possible at once."""
+    work, causes = Work(), list[str]()
 
-    async def join() -> None:
-        try:
+    async def ask_on() -> None:
+        with anyio.CancelScope(shield=True), pytest.raises(Cancelled, match="was cancelled, with the group") as caught:
             await work.ask()
-        except Cancelled as error:
-            got.append(error.__cause__)
+        causes.append(str(caught.value.__cause__))
 
+    async with Group() as group:
+        group.go(ask_on)
+        await settle()
+        group.cancel(OSError("why"))
+    assert causes == ["why"]
+    assert work.cancelled == 1
+    work.gate.set()
+    async with Group():
+        assert (await work.ask(2)).value == 2
+
+
+@bounded
+async def test_those_who_wait_elsewhere_have_the_call_made_again() -> None:
+    """SF5: the one that has waited longest makes it, in its own group, and the others join: nobody of them has left."""
+    work = Work()
     async with Group() as outer:
         async with Group() as inner:
-            leader = inner.go(work.ask)
+            inner.go(work.ask, 1)
             await settle()
-            for _ in range(2):
-                outer.go(join)
+            joined = [outer.go(work.ask, value) for value in (2, 3, 4)]
             await settle()
-            inner.cancel(OSError("why"))
-        with pytest.raises(Cancelled):
-            await leader.result()
-        await settle()
-        assert [str(error) for error in got] == ["why", "why"]
+            inner.cancel()
         assert work.cancelled == 1
+        await settle()
+        assert work.begun == 2
         work.gate.set()
-        assert (await work.ask(2)).value == 2
+        flights = [await one.result() for one in joined]
+    assert len({flight.value for flight in flights}) == 1
+    assert all(flight.shared for flight in flights)
+
+
+@bounded
+async def test_who_waits_elsewhere_without_a_group() -> None:
+    """It could not make the call, so it gets ``Cancelled``, too."""
+    work = Work()
+
+    async def join() -> None:
+        await until(lambda: work.begun == 1)
+        with pytest.raises(Cancelled):
+            await work.ask()
+
+    async with anyio.create_task_group() as outside:
+        outside.start_soon(join)
+        async with Group() as group:
+            group.go(work.ask)
+            await until(lambda: work.waiting == 2)
+            group.cancel()
+    assert work.begun == 1
+
+
+@bounded
+async def test_a_call_whose_every_group_is_cancelled() -> None:
+    """One group after the other: each time somebody who is left makes it, and the last one gets the value."""
+    work = Work()
+    async with Group() as outer:
+        last = None
+        for number in range(5):
+            async with Group() as inner:
+                inner.go(work.ask, number)
+                await settle()
+                last = last or outer.go(work.ask, 7)
+                await settle()
+                inner.cancel()
+            await settle()
+        work.gate.set()
+        assert last is not None
+        assert (await last.result()).value == 7
 
 
 @bounded

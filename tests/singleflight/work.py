@@ -35,3 +35,8 @@ class Work:
 
     async def ask(self, value: int = 1, key: str = "key") -> Flight[int]:
         return await self.flights.do(key, self.run, value)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for the flight."""
+        return sum(len(flight.waiters) for flight in self.flights._state.flights.values())

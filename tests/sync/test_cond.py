@@ -203,6 +203,25 @@ async def test_another_thread_is_refused() -> None:
         stage.cond.signal()
 
 
+async def test_it_belongs_where_its_mutex_belongs() -> None:
+    """Nobody waits on the Cond, but somebody for the mutex: another thread or loop has no say."""
+    stage = Stage()
+
+    async def wait_for() -> bool:
+        return await stage.cond.wait_for(lambda: True)
+
+    def elsewhere() -> None:
+        for operation in (stage.cond.signal, stage.cond.broadcast, lambda: anyio.run(wait_for)):
+            with pytest.raises(RuntimeError, match="<Mutex locked waiters=1> belongs to"):
+                operation()
+
+    async with stage.mutex, Group() as group:
+        waiting = group.go(stage.mutex.acquire)
+        await until(lambda: "waiters=1" in repr(stage.mutex))
+        await anyio.to_thread.run_sync(elsewhere)
+        waiting.cancel()
+
+
 async def test_a_coroutine_that_is_closed() -> None:
     """Leaves the queue, and its ``finally`` finds the mutex as it expects it."""
     stage = Stage()

@@ -123,35 +123,26 @@ async def test_it_takes_functions(wrong: Any) -> None:
         await once.do(list)
 
 
-@bounded
-async def test_calling_it_inside_its_own_function_is_an_error() -> None:
-    """A deadlock in Go; here it can be told, and is a failure of that function."""
-    once = Once()
-
-    async def again() -> None:
-        await once.do(again)
-
-    with pytest.raises(RuntimeError, match="this very task"):
-        await once.do(again)
-    await once.do(pytest.fail)
-
-
 @backends
-def test_through_another_goroutine_it_is_a_deadlock(backend: Backend) -> None:
-    """That cannot be told at the call; the report says what waits for what."""
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_calling_it_inside_its_own_function_is_a_deadlock(backend: Backend, elsewhere: bool) -> None:
+    """As in Go, also through another goroutine; the report says what waits for what."""
 
     async def main() -> None:
         once = Once()
 
         async def again() -> None:
-            await gochan.go(once.do, again).result()
+            if elsewhere:
+                await gochan.go(once.do, again).result()
+            else:
+                await once.do(again)
 
         await once.do(again)
 
     with pytest.raises(Deadlock) as caught:
         gochan.run(main, backend=backend)
     assert "[sync.Once.Do" in str(caught.value)
-    assert "[goroutine wait" in str(caught.value)
+    assert ("[goroutine wait" in str(caught.value)) == elsewhere
 
 
 def test_it_stays_where_it_is() -> None:

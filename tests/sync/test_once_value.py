@@ -108,19 +108,6 @@ async def test_a_cancelled_computation_is_begun_again() -> None:
 
 
 @bounded
-async def test_asking_for_it_inside_itself_is_an_error() -> None:
-    """Which is kept, like any other."""
-
-    @once_value
-    async def value() -> int:
-        return await value()
-
-    for _ in range(2):
-        with pytest.raises(RuntimeError, match="this very task"):
-            await value()
-
-
-@bounded
 async def test_the_function_is_let_go() -> None:
     """go's TestOnceXGC: when it has run nothing holds it, whether it was plain or async."""
 

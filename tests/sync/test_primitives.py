@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import gc
 import pickle
@@ -16,7 +17,7 @@ from tests.conformance.helpers import bounded, settle
 from tests.diagnostics.looking import seen
 
 import gochan
-from gochan import Cond, Group, Mutex, RWMutex, Semaphore, select
+from gochan import Channel, Cond, Group, Mutex, RWMutex, Semaphore, select
 from gochan.diagnostics import dump, find_leaks
 
 MAKE: dict[str, Callable[[], Any]] = {
@@ -219,6 +220,37 @@ def test_the_next_loop_takes_them_over(waits: Callable[[], Waits], word: str, ba
         anyio.run(in_vain, backend=here)
         anyio.run(abandoned, backend=here)
         assert repr(primitive) == before
+
+
+def a_reader_behind_a_writer(how: str) -> tuple[Any, Any, Any]:
+    mutex = RWMutex()
+    mutex.acquire_read_nowait()
+    first = mutex.acquire_write() if how == "plain" else select(mutex.acquiring_write(), Channel[int]())
+    return mutex, first, mutex.acquire_read()
+
+
+def a_small_request_behind_a_large_one(how: str) -> tuple[Any, Any, Any]:
+    places = Semaphore(2)
+    places.acquire_nowait()
+    first = places.acquire(2) if how == "plain" else select(places.acquiring(2), Channel[int]())
+    return places, first, places.acquire(1)
+
+
+@pytest.mark.parametrize("make", [a_reader_behind_a_writer, a_small_request_behind_a_large_one])
+@pytest.mark.parametrize("how", ["plain", "select"])
+def test_nobody_is_let_in_under_a_loop_that_is_closed(make: Callable[[str], tuple[Any, Any, Any]], how: str) -> None:
+    """The tasks are thrown away with it, the first in line first: what went to the second would be lost."""
+    primitive, *coroutines = make(how)
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda _loop, _context: None)  # that tasks were pending is what this is about
+    tasks = [loop.create_task(coroutine) for coroutine in coroutines]
+    loop.run_until_complete(asyncio.sleep(0))
+    held = repr(primitive).split()[1]
+    loop.close()
+    for coroutine in coroutines:
+        coroutine.close()
+    assert repr(primitive).split()[1] == held
+    tasks.clear()
 
 
 @waits

@@ -158,7 +158,7 @@ async def test_who_waits_outside_the_group_is_told_after_it() -> None:
 
     async def waiter() -> None:
         await group.wait()
-        seen_at_return.extend(str(error) for error in inner._errors)
+        seen_at_return.extend(str(error) for error in inner._errors.values())
 
     async with Group() as outer:
         group.add()

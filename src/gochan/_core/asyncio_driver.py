@@ -223,7 +223,10 @@ class AsyncioWaiter(Waiter):
             yield self
         except BaseException:
             if self.state == PARKED:  # the coroutine is closed, not cancelled
-                self.withdraw()
+                if self.driver.alive():
+                    self.withdraw()
+                else:
+                    self.vanish()
                 self.state = CANCELLED
                 self.item = None
             raise

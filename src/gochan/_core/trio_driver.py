@@ -123,8 +123,8 @@ class TrioWaiter(Waiter):
         try:
             yield from trio.lowlevel.wait_task_rescheduled(self.abort).__await__()  # noqa: ASYNC105  # awaited here
         except BaseException:
-            if self.state == PARKED:  # the coroutine is closed, not cancelled
-                self.withdraw()
+            if self.state == PARKED:  # the coroutine is closed, not cancelled: trio does that to nobody while it runs
+                self.vanish()
                 self.state = CANCELLED
             raise
         return self.item

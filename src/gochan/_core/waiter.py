@@ -65,6 +65,14 @@ class Waiter(Entry):
         for queue in watched or ():
             queue.left()
 
+    def vanish(self) -> None:
+        """Leave every queue of a loop that is gone. Nobody is told: who could be let go by it cannot be resumed."""
+        entries = (self,) if self.entries is None else self.entries
+        self.entries = None
+        for entry in entries:
+            if entry.queue is not None:
+                entry.queue.remove(entry)
+
     def expire(self) -> None:
         """Commit an operation that only waits for a time, unless it was cancelled."""
         if self.state == PARKED:

@@ -264,6 +264,7 @@ class Cond(Primitive):
             raise TypeError(f"Cond.wait_for() takes a plain function, not {predicate!r}")
         state = self._state
         driver = state.enter()
+        state.mutex.enter()
         state.must_be_locked()
         if driver.budget:
             driver.budget -= 1
@@ -280,8 +281,10 @@ class Cond(Primitive):
 
         Go: ``c.Signal()``.
         """
-        self._state.check()
-        self._state.signal()
+        state = self._state
+        state.check()
+        state.mutex.check()
+        state.signal()
 
     def broadcast(self) -> None:
         """Have every goroutine go on that waits now, first come, first served.
@@ -290,8 +293,10 @@ class Cond(Primitive):
 
         Go: ``c.Broadcast()``.
         """
-        self._state.check()
-        self._state.broadcast()
+        state = self._state
+        state.check()
+        state.mutex.check()
+        state.broadcast()
 
 
 async def _until_granted(claim: Claim, state: CondState, cancelled: BaseException) -> BaseException:

@@ -13,8 +13,8 @@ Invariants
          SystemExit, a coroutine that is closed) it has not come to its end, and does not count.
 
 Why not
-    A lock around a flag: a cancelled holder would let the next in, but whoever is inside its own function would wait
-    for itself without a word. The function as a goroutine of its own: it would outlive the cancelled caller, and see
+    A lock around a flag: it does not tell an end from an interruption. An error for ``do`` inside its own function: in
+    another goroutine it could not be told; the deadlock is reported either way, as it is for a mutex. The function as a goroutine of its own: it would outlive the cancelled caller, and see
     another task's scopes and time-outs than those around the call.
 
 Prior art
@@ -46,12 +46,11 @@ TURN: Final = object()
 class OnceState(LoopBound):
     """Who has the turn, and who waits."""
 
-    __slots__ = ("phase", "runner", "turns", "waiters")
+    __slots__ = ("phase", "turns", "waiters")
 
     def __init__(self) -> None:
         super().__init__()
         self.phase: Literal["new", "running", "done"] = "new"
-        self.runner = 0  # the task that runs, by id: a reference would be a way to cancel it, for the leak detector
         self.turns = 0  # how many there have been
         self.waiters: WaitQueue = EMPTY
 
@@ -59,8 +58,6 @@ class OnceState(LoopBound):
     async def turn(self, driver: Driver) -> int:
         """Wait until it is done (0), or until it is the caller's turn to run its function (the turn's number)."""
         if self.phase == "running":
-            if self.runner == id(driver.task()):
-                raise RuntimeError(f"{self!r} is run by this very task: do() inside its own function waits for ever")
             self.owner = driver
             if self.waiters is EMPTY:
                 self.waiters = WaitQueue()
@@ -70,7 +67,6 @@ class OnceState(LoopBound):
             return 0
         self.phase = "running"
         self.owner = driver  # its end will commit waiters: nobody may wait in another loop meanwhile
-        self.runner = id(driver.task())
         self.turns += 1
         return self.turns
 
@@ -82,7 +78,6 @@ class OnceState(LoopBound):
         if self.owner is not None and not self.owner.alive():
             self.forget_waiters()
             return
-        self.runner = 0
         if self.waiters is EMPTY:
             self.owner = None  # nobody has waited yet, so it belongs to no loop
         if error is None or not _interrupted(error):
@@ -98,7 +93,6 @@ class OnceState(LoopBound):
         self.waiters = EMPTY
         if self.phase == "running":
             self.phase = "new"
-            self.runner = 0
             self.turns += 1
 
     def __repr__(self) -> str:
@@ -107,7 +101,6 @@ class OnceState(LoopBound):
     def _check(self) -> None:
         self.waiters._check()
         assert self.phase == "running" or not self.waiters, "ON1, ON2: somebody waits and nobody has the turn"
-        assert self.phase == "running" or not self.runner, "ON2: nobody has the turn, but somebody runs"
 
 
 def _interrupted(error: BaseException) -> bool:
@@ -156,13 +149,12 @@ class Once(Primitive):
 
         Raises:
             BaseException: what ``fn`` raised, if this call ran it. It counts as run; other and later calls return.
-            RuntimeError: the function that runs calls ``do`` itself, and would wait for its own end.
             TypeError: ``fn`` is not a function.
 
         Cancellation: of a caller that waits, nothing happens. Of the one that runs ``fn``: ``fn`` is cancelled, and has
             not counted; the next one that waits runs its own function, or the next call does.
         Fairness: the turn goes to who has waited longest; at the end everybody is woken, first come, first served.
-        Go: ``once.Do(f)``. A call inside its own function is an error instead of a deadlock.
+        Go: ``once.Do(f)``. As there, a call inside its own function is a deadlock, and is reported as one.
 
         Example:
             >>> import gochan

@@ -333,9 +333,11 @@ class Reading:
     def __init__(self, mutex: RWMutex) -> None:
         self._mutex = mutex
 
+    @uninterruptible
     async def __aenter__(self) -> None:
         await self._mutex.acquire_read()
 
+    @uninterruptible
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -351,9 +353,11 @@ class Writing:
     def __init__(self, mutex: RWMutex) -> None:
         self._mutex = mutex
 
+    @uninterruptible
     async def __aenter__(self) -> None:
         await self._mutex.acquire_write()
 
+    @uninterruptible
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:

@@ -307,9 +307,11 @@ class Semaphore(Primitive):
         """How much of it is held now; more than the size after it was made smaller."""
         return self._state.held
 
+    @uninterruptible
     async def __aenter__(self) -> None:
         await self.acquire()
 
+    @uninterruptible
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -326,9 +328,11 @@ class Holding:
         self._semaphore = semaphore
         self._n = n
 
+    @uninterruptible
     async def __aenter__(self) -> None:
         await self._semaphore.acquire(self._n)
 
+    @uninterruptible
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
