@@ -13,7 +13,20 @@ from typing import Any
 import anyio
 import pytest
 
-from gochan import Channel, ChannelClosed, Event, Group, go, receive, receive_ok, run, select, send, try_select
+from gochan import (
+    Broadcast,
+    Channel,
+    ChannelClosed,
+    Event,
+    Group,
+    go,
+    receive,
+    receive_ok,
+    run,
+    select,
+    send,
+    try_select,
+)
 
 
 async def nothing() -> None: ...
@@ -201,3 +214,13 @@ def test_what_is_waited_on_is_not_copied(make: Callable[[], object], duplicate: 
     """A copy would share waiters with the original; it is refused with a reason."""
     with pytest.raises(TypeError, match="cannot be copied"):
         duplicate(make())
+
+
+@pytest.mark.parametrize("make", [Channel, lambda: Broadcast[int](1)], ids=["Channel", "Broadcast"])
+def test_a_cause_is_an_exception(make: Callable[[], Any]) -> None:
+    """Anything else is refused, and the channel stays open."""
+    channel = make()
+    for cause in ("why", ValueError, 3):
+        with pytest.raises(TypeError, match="the cause is an exception or None"):
+            channel.close(cause)
+    assert not channel.closed

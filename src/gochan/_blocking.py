@@ -9,7 +9,7 @@ from typing import Any, Generic, Self, TypeVar, final
 from ._channel_state import CLOSED, PENDING, ChannelState
 from ._core.driver import current_driver
 from ._core.thread_driver import ThreadWaiter, bridge_of
-from ._errors import ChannelClosed
+from ._errors import ChannelClosed, check_cause
 
 T = TypeVar("T")
 
@@ -84,6 +84,7 @@ class BlockingChannel(Generic[T]):
 
     def close(self, cause: BaseException | None = None) -> None:
         """Close the channel; returns when that has happened."""
+        check_cause(cause)
         state = self._state
 
         def start(waiter: ThreadWaiter) -> None:

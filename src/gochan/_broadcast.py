@@ -15,7 +15,7 @@ from ._case import Case
 from ._channel_state import CLOSED, PENDING
 from ._core.driver import Driver, here, threads, uninterruptible
 from ._core.waiter import SelectEntry
-from ._errors import ChannelClosed
+from ._errors import ChannelClosed, check_cause
 from ._no_copies import no_copies
 from ._subscription import Subscription
 
@@ -169,6 +169,7 @@ class Broadcast(Generic[T]):
         Args:
             cause: why; it becomes the ``__cause__`` of every ``ChannelClosed``, and ends iteration with one.
         """
+        check_cause(cause)
         self._state.check()
         self._state.close(cause)
 

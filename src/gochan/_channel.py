@@ -18,7 +18,7 @@ from ._channel_state import CLOSED, PENDING, ChannelState
 from ._channel_views import ChannelStatistics
 from ._core.driver import Driver, here, threads, uninterruptible
 from ._core.waiter import SelectEntry
-from ._errors import ChannelClosed
+from ._errors import ChannelClosed, check_cause
 from ._no_copies import no_copies
 
 T = TypeVar("T")
@@ -260,6 +260,7 @@ class Channel(ObjectStream[T]):
 
         Go: ``close(ch)``; twice is no error, and wake-ups are handed out first come, first served.
         """
+        check_cause(cause)
         self._state.check()
         self._state.close(cause)
 

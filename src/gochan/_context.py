@@ -23,11 +23,11 @@ from types import TracebackType
 from typing import Any, Final, NoReturn, Self, TypeVar, cast, final
 
 from ._after_func import AfterFunc
-from ._context_node import Never, Node, fresh_err
+from ._context_node import Never, Node
 from ._context_scope import Scope
 from ._context_text import light, text_of
 from ._core.driver import Driver, current_driver, uninterruptible
-from ._errors import ContextError
+from ._errors import ContextError, check_cause
 from ._event import Signal
 from ._seconds import duration
 
@@ -378,19 +378,9 @@ def todo() -> Context:
     return _TODO
 
 
-def check_cause(cause: object) -> None:
-    if cause is not None and not isinstance(cause, BaseException):
-        raise TypeError(f"the cause of a cancellation is an exception or None, not {cause!r}")
-
-
 def check_context(context: object, asker: str) -> None:
     if not isinstance(context, Context):
         raise TypeError(f"{asker} takes a context, not {context!r}: start with gochan.background()")
-
-
-def raise_err(node: Node | Never) -> NoReturn:
-    """Raise the error of a context that is done."""
-    raise fresh_err(cast(Node, node))
 
 
 def _new(kind: type[C], node: Node | Never, parents: Sequence[Context], added: str) -> C:

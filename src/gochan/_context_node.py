@@ -91,7 +91,7 @@ class Node(_SignalState):
     @uninterruptible
     def _link(self, parents: Sequence[Node]) -> None:
         first = parents[0] if len(parents) == 1 else min(parents, key=_deadline)
-        self.deadline = first.deadline
+        self.deadline, self.reason = first.deadline, first.reason
         for parent in parents:
             if parent.fired:
                 self.outcome = parent.outcome
@@ -258,6 +258,7 @@ def fresh_err(node: Node) -> ContextError:
     err, cause = node.outcome
     fresh = type(err)(*err.args)
     fresh.__cause__ = None if cause is err else cause
+    fresh._original = err
     return fresh
 
 

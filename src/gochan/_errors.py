@@ -44,6 +44,14 @@ class Lagged(Exception):
 class ContextError(Exception):
     """Why a context, or a goroutine, ended before its time."""
 
+    _original: ContextError | None = None  # that of the context, of which this was made to be raised
+
+
+def check_cause(cause: object) -> None:
+    """Raise a TypeError unless this can be the cause of a cancellation or a close."""
+    if cause is not None and not isinstance(cause, BaseException):
+        raise TypeError(f"the cause is an exception or None, not {cause!r}")
+
 
 class Cancelled(ContextError):
     """It was cancelled.

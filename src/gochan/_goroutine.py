@@ -16,7 +16,7 @@ from ._case import Case
 from ._core.driver import Driver
 from ._core.scopes import release
 from ._core.waiter import SelectEntry
-from ._errors import Cancelled
+from ._errors import Cancelled, check_cause
 from ._event import Signal
 from ._no_copies import no_copies
 
@@ -80,7 +80,12 @@ class Goroutine(Generic[T_co]):
 
         Args:
             cause: becomes the ``__cause__`` of the ``Cancelled`` that ``result()`` raises.
+
+        Raises:
+            RuntimeError: it belongs to another event loop or thread.
+            TypeError: the cause is no exception.
         """
+        check_cause(cause)
         if self._group is not None:
             self._group._cancel_one(self, cause)
 

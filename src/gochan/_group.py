@@ -34,9 +34,11 @@ from ._callables import coroutine_of, refuse_plain
 from ._context import Context as Ctx
 from ._core.asyncio_driver import AsyncioDriver
 from ._core.driver import NOWHERE, Driver, current_driver, here, nothing
-from ._core.scopes import asked_natively, cancel_scope, cancel_until_gone, native
+from ._core.scopes import asked_natively, cancel_member, cancel_scope, cancel_until_gone, native
+from ._errors import check_cause
 from ._goroutine import Goroutine, TaskGoroutine, number_of, tell_where
 from ._group_context import GroupContext
+from ._group_errors import failure_of
 from ._group_state import STOPPED, GroupState, Pending
 from ._group_tasks import start
 from ._nearest import Nearest, current
@@ -83,11 +85,11 @@ class Group:
             raise ValueError(f"errors is 'all' or 'first', not {errors!r}")
         self._limit = limit
         self._contexts = GroupContext(ctx, self)
-        self._errors_mode = errors
+        self._errors_mode: Literal["all", "first"] = errors
         self._state: Literal["new", "open", "ended"] = "new"
         self._stopped = False
         self._cause: BaseException | None = None
-        self._errors: list[BaseException] = []
+        self._errors: dict[int, BaseException] = {}  # by identity (X1)
         self._told: BaseException | None = None  # the last of them
         self._active = 0
         self._queues = GroupState()
@@ -106,6 +108,7 @@ class Group:
         if self._state != "new":
             raise RuntimeError("a Group is entered once: make a new one")
         self._driver = driver = self._queues.enter()
+        self._contexts.claim(driver)
         self._host = id(driver.task())
         self._scope = anyio.CancelScope()
         self._scope.__enter__()
@@ -122,22 +125,23 @@ class Group:
         current.set(self)
         if self._stopped:
             self._scope.cancel()
-        elif self._contexts.above is not None:
+        else:
             self._contexts.follow()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
+    ) -> bool | None:  # "bool" would say of everything after the block that it may be unbound
         current.set(self._parent)
         cancelled: BaseException | None = None
+        failure: BaseException | None = None
         try:
             try:
                 if error is not None:
                     if isinstance(error, anyio.get_cancelled_exc_class()):
                         cancelled = error
                     else:
-                        self._errors.append(error)
+                        self._errors[id(error)] = error
                     self._stop(None if cancelled is error else error)
                 cancelled = await self._wait(cancelled)
                 self._state = "ended"
@@ -145,13 +149,14 @@ class Group:
                     # Every goroutine is gone; the nursery must not find a cancellation of its own here.
                     self._nursery.cancel_scope.shield = True
                     await self._nursery_manager.__aexit__(None, None, None)
-                if self._errors:
+                failure = failure_of(self._errors.values(), self._errors_mode, self._contexts)
+                if failure is not None:
                     if cancelled is not None and self._nursery is None and self._is_native(cancelled):
                         # A native cancellation is asked for once. The errors go first, it comes after them.
                         task = cast("asyncio.Task[Any]", self._driver.task())
                         task.uncancel()
                         task.cancel()
-                    self._raise()
+                    raise failure
                 if cancelled is not None:
                     raise cancelled
             except BaseException as raised:
@@ -159,12 +164,12 @@ class Group:
                     return True
                 raise
             self._scope.__exit__(None, None, None)
-            return False
+            return error is not None  # it told of nothing but the group's end
         finally:
             self._state = "ended"
             self._contexts.leave()
             self._contexts.end(self._cause)
-            del cancelled, error
+            del cancelled, error, failure
 
     def _is_native(self, cancelled: BaseException) -> bool:
         """Whether ``task.cancel()`` was called on the host, also in the turn in which the scope cancelled it."""
@@ -274,6 +279,8 @@ class Group:
     def ctx(self) -> Ctx:
         """A context that is cancelled with the first error as its cause, by ``cancel``, or when the group ends.
 
+        Whoever raises its ``err`` counts as cancelled: the group raises what ended it, and no more.
+
         Go: what ``errgroup.WithContext`` returns.
         """
         ctx = self._contexts.context()
@@ -286,7 +293,9 @@ class Group:
 
         Raises:
             RuntimeError: the group belongs to another event loop or thread.
+            TypeError: the cause is no exception.
         """
+        check_cause(cause)
         self._check_here("cancel")
         self._stop(cause)
 
@@ -295,8 +304,6 @@ class Group:
     def __repr__(self) -> str:
         limit = "" if self._limit is None else f"/{self._limit}"
         return f"<Group {self._state} goroutines={self._active}{limit} waiting={len(self._queues.places)}>"
-
-    # Inside.
 
     def _usable(self) -> bool:
         return self._state == "open" and current_driver() is self._driver
@@ -323,9 +330,8 @@ class Group:
 
     def _goroutine(self, fn: Any, name: str | None, caller: FrameType) -> Goroutine[Any]:
         driver = self._driver
-        driver.goroutines += 1
         goroutine: Goroutine[Any] = TaskGoroutine() if self._nursery is None else Goroutine()
-        goroutine.id = driver.goroutines
+        goroutine.id = driver.goroutines = driver.goroutines + 1
         goroutine.name = name or getattr(fn, "__qualname__", None) or repr(fn)
         goroutine._group = self
         goroutine._task = goroutine._outcome = goroutine._signal = None
@@ -391,16 +397,16 @@ class Group:
             self._queues.places.remove(task)
             self._refuse(goroutine, task.coroutine)
         elif self._nursery is None:
-            cancel_until_gone(task, self._scope)
+            cancel_member(task, self._scope)
         else:
             task.cancel()
 
     def _ended(self, goroutine: Goroutine[Any], error: BaseException | None) -> None:
         if error is not None:
-            if isinstance(error, Exception):
+            # A WaitGroup tells before it counts down.
+            if isinstance(error, Exception) and (error is self._told or id(error) not in self._errors):
                 tell_where(error, goroutine)
-            if error is not self._told:  # a WaitGroup tells before it counts down
-                self._fail(error)
+            self._fail(error)
             self._told = None
         if self._beside and goroutine in self._beside:
             self._beside.discard(goroutine)
@@ -411,7 +417,7 @@ class Group:
     def _fail(self, error: BaseException) -> None:
         """As if a goroutine had failed: one has, or what was called on behalf of the group did."""
         self._told = error
-        self._errors.append(error)
+        self._errors[id(error)] = error
         self._stop(error)
 
     def _leave(self) -> None:
@@ -434,14 +440,11 @@ class Group:
             return
         self._stopped = True
         self._cause = cause
-        self._contexts.end(cause)
-        self._queues.places.drain(STOPPED)
-        if self._state == "open":
-            cancel_scope(self._scope, self._driver)
-            for task in tuple(self._unadopted):
-                cancel_until_gone(task, self._scope)
-
-    def _raise(self) -> None:
-        if self._errors_mode == "first" or (self._contexts.error is not None and len(self._errors) == 1):
-            raise self._errors[0]
-        raise BaseExceptionGroup("unhandled errors in a Group", self._errors)
+        try:
+            self._contexts.end(cause)  # it runs users' functions
+        finally:
+            self._queues.places.drain(STOPPED)
+            if self._state == "open":
+                cancel_scope(self._scope, self._driver)
+                for task in tuple(self._unadopted):
+                    cancel_until_gone(task, self._scope)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import anyio
 from typing_extensions import TypeVarTuple, Unpack
 
 from ._callables import coroutine_of
 from ._group import Group
+from ._group_errors import ending
 
 if TYPE_CHECKING:
     from .diagnostics._asleep import Watch
@@ -107,12 +108,13 @@ async def _program(
             del frame
             group.cancel()
     except BaseExceptionGroup as others:
-        ending = _ending(others) or watch.deadlock
-        if ending is not None:
-            return _Ending(ending)
+        end = ending(others) or watch.deadlock
+        if end is not None:
+            return _Ending(end)
         if failure is None:
             raise
-        raise BaseExceptionGroup(others.message, [failure, *others.exceptions]) from None
+        beside = (error for error in others.exceptions if error is not failure)  # main waited for its result
+        raise BaseExceptionGroup(others.message, [failure, *beside]) from None
     finally:
         watch.group = None
     if watch.deadlock is not None:
@@ -127,11 +129,3 @@ def _leaked() -> list[GoroutineInfo]:
     from .diagnostics._leaks import stuck_now
 
     return stuck_now()
-
-
-def _ending(error: BaseException) -> BaseException | None:
-    """The SystemExit or KeyboardInterrupt inside a group."""
-    if not isinstance(error, BaseExceptionGroup):
-        return error if isinstance(error, SystemExit | KeyboardInterrupt) else None
-    inner = cast("Any", error.exceptions)  # pyright: ignore[reportUnknownMemberType]  # groups of anything
-    return next((ending for one in inner if (ending := _ending(one)) is not None), None)

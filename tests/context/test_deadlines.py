@@ -41,6 +41,21 @@ async def test_the_earliest_deadline_holds() -> None:
     assert late.cause is parents
 
 
+async def test_below_a_deadline_that_has_passed_unnoticed() -> None:
+    """The loop had no turn since: what is derived is done at once, with the cause of that deadline."""
+    why = KeyError("why")
+    parent = background().with_deadline(anyio.current_time() + 0.0005, cause=why)
+    assert parent.deadline is not None
+    while anyio.current_time() <= parent.deadline:
+        pass
+    child = parent.with_cancel().with_timeout(60, cause=KeyError("another"))
+    assert isinstance(child.err, DeadlineExceeded)
+    assert child.cause is why
+    await parent.done.wait()
+    assert parent.cause is why
+    check(parent, child)
+
+
 @virtual
 async def test_an_early_end_takes_the_alarm_out_of_the_loop() -> None:
     """Cancelled, by itself or from above; virtual time does not jump to a moment at which nothing happens."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from importlib.metadata import version
+from typing import Literal
 
 import anyio
+import anyio.lowlevel
 import pytest
 from tests.conformance.helpers import until
 
-from gochan import Cancelled, Event, Group
+from gochan import Cancelled, Deadlock, Event, Group, run
 from gochan._core import scopes
 
 
@@ -24,6 +26,60 @@ async def forever() -> None:
 
 async def fail() -> None:
     raise ValueError("failed")
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_cancelled_goroutine_behind_a_shield_lets_the_loop_sleep(backend: Literal["asyncio", "trio"]) -> None:
+    """Its clean-up waits for ever: that is seen as a deadlock, which needs a loop that has nothing to do."""
+
+    async def careful() -> None:
+        try:
+            await forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await forever()
+
+    async def main() -> None:
+        async with Group() as group:
+            goroutine = group.go(careful)
+            await anyio.lowlevel.checkpoint()
+            await anyio.lowlevel.checkpoint()
+            goroutine.cancel()
+            goroutine.cancel()
+
+    with pytest.raises(Deadlock):
+        run(main, backend=backend)
+
+
+async def test_cancelled_behind_a_shield_and_then_in_front_of_it() -> None:
+    """The cancellation comes back when the shield is left, in whichever scope the goroutine is then; and once more."""
+    log = list[str]()
+    go_on = Event()
+
+    async def careful() -> None:
+        with anyio.CancelScope():
+            with anyio.CancelScope(shield=True):
+                await go_on.wait()
+            log.append("left the shield")
+            try:
+                await forever()
+            finally:
+                log.append("cancelled")
+                with anyio.CancelScope(shield=True):
+                    await anyio.lowlevel.checkpoint()
+                log.append("cleaned up")
+        log.append("not reached")
+
+    with anyio.fail_after(5):
+        async with Group() as group:
+            goroutine = group.go(careful)
+            await anyio.wait_all_tasks_blocked()
+            goroutine.cancel()
+            await anyio.lowlevel.checkpoint()
+            go_on.set()
+        with pytest.raises(Cancelled):
+            await goroutine.result()
+    assert log == ["left the shield", "cancelled", "cleaned up"]
 
 
 @pytest.fixture(params=[True, False], ids=["members", "fallback"])

@@ -98,3 +98,11 @@ def errors(cancelled: Cancelled, late: DeadlineExceeded) -> None:
 async def sleeping() -> None:
     await sleep(1.5)
     await sleep("long")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def inside_and_after() -> bytes:
+    async with Group() as group:
+        first = group.go(no_arguments)
+    assert_type(await first.result(), int)  # not "possibly unbound"
+    async with Group():
+        return b""  # not "may return nothing"

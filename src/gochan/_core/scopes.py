@@ -3,7 +3,7 @@
 anyio's task group gives every task a scope, an event and a handle of its own: 50 µs and 3.9 KB. What makes a task
 feel a scope is only that the scope's list names it and that anyio's table says so; ``adopt`` writes these two, as
 anyio's own ``_spawn`` does. Then shields, deadlines and level cancellation hold in goroutines exactly as they do in
-anyio's tasks.
+anyio's tasks. One that is cancelled alone gets a scope of its own, then (``cancel_member``).
 
 These are private names of anyio, used nowhere else, and only if they are all there (``tests/test_scopes.py`` is the
 canary). Without them tasks are cancelled natively, once a turn until they are gone, and a shield inside a
@@ -30,8 +30,18 @@ _TaskState: Any = getattr(_backend, "TaskState", None)
 _scope_slots: frozenset[str] = frozenset(getattr(getattr(_backend, "CancelScope", None), "__slots__", ()))
 
 AVAILABLE: Final[bool] = (
-    _task_states is not None and _TaskState is not None and {"_tasks", "_shield", "_parent_scope"} <= _scope_slots
+    _task_states is not None
+    and _TaskState is not None
+    and {"_tasks", "_shield", "_parent_scope", "_child_scopes"} <= _scope_slots
+    and hasattr(getattr(_backend, "CancelScope", None), "_deliver_cancellation")
 )
+_Scope: Any = _backend.CancelScope if AVAILABLE else object
+
+
+class _Own(_Scope):  # type: ignore[misc]  # anyio's class, if it is there
+    """The scope of one task, between that of its group and those that it has opened; made to cancel it."""
+
+    __slots__ = ()
 
 
 def adopt(task: asyncio.Task[Any], scope: Any, host: int) -> bool:
@@ -52,7 +62,10 @@ def release(task: asyncio.Task[Any]) -> None:
     if AVAILABLE:
         state = _task_states.pop(task, None)
         if state is not None and state.cancel_scope is not None:
-            state.cancel_scope._tasks.discard(task)
+            scope = state.cancel_scope
+            scope._tasks.discard(task)
+            if isinstance(scope, _Own):
+                scope._parent_scope._child_scopes.discard(scope)
 
 
 def cancel_scope(scope: Any, driver: Driver) -> None:
@@ -97,6 +110,32 @@ def shielded(task: asyncio.Task[Any], group_scope: Any) -> bool:
                 return True
             scope = scope._parent_scope
     return False
+
+
+def cancel_member(task: asyncio.Task[Any], group_scope: Any) -> None:
+    """Cancel one task of a group by a scope of its own: anyio waits for the end of a shield without a busy loop."""
+    state: Any = _task_states.get(task) if AVAILABLE else None
+    inner, outer = None, None if state is None else state.cancel_scope
+    while outer is not None and outer is not group_scope:
+        if isinstance(outer, _Own) and outer._parent_scope is group_scope:
+            return  # cancelled before
+        inner, outer = outer, outer._parent_scope
+    if state is None or outer is None or task.done():
+        cancel_until_gone(task, group_scope)
+        return
+    own = _Own()
+    own._parent_scope = group_scope
+    group_scope._child_scopes.add(own)
+    if inner is None:
+        group_scope._tasks.discard(task)
+        own._tasks.add(task)
+        state.cancel_scope = own
+    else:
+        group_scope._child_scopes.discard(inner)
+        own._child_scopes.add(inner)
+        inner._parent_scope = own
+    own.cancel()
+    own._deliver_cancellation(own)  # no task entered it, so it does not do that itself
 
 
 def cancel_until_gone(task: asyncio.Task[Any], group_scope: Any) -> None:

@@ -14,8 +14,9 @@ Invariants
 
 Why not
     A lock around a flag: it does not tell an end from an interruption. An error for ``do`` inside its own function: in
-    another goroutine it could not be told; the deadlock is reported either way, as it is for a mutex. The function as a goroutine of its own: it would outlive the cancelled caller, and see
-    another task's scopes and time-outs than those around the call.
+    another goroutine it could not be told; the deadlock is reported either way, as it is for a mutex. The function as
+    a goroutine of its own: it would outlive the cancelled caller, and see another task's scopes and time-outs than
+    those around the call.
 
 Prior art
     Go's ``sync.Once`` and ``OnceValue``, which know no cancellation; trio's parking lots for the hand-over.

@@ -42,7 +42,7 @@ from gochan._callables import coroutine_of, refuse_plain
 from gochan._core.driver import QUANTUM, STREAK, Driver, current_driver
 from gochan._core.waitqueue import WaitQueue
 from gochan._group import Group
-from gochan._run import _ending as ending_in
+from gochan._group_errors import ending as ending_in
 from gochan.diagnostics._errors import Deadlock
 
 from ._schedule import InOrder, Schedule
