@@ -39,6 +39,7 @@ from time import perf_counter
 from typing import Any, Final
 
 from .driver import QUANTUM, Driver
+from .scopes import of_a_scope, sheltered
 from .waiter import CANCELLED, COMMITTED, PARKED, Waiter
 from .waitqueue import WaitQueue
 
@@ -187,6 +188,12 @@ class AsyncioDriver(Driver):
         # travel: anyio knows its own cancellations by it.
         everyone = [message for message, _ in cancels]
         message = wanted[-1] if len(wanted) == len(cancels) or None not in everyone else None
+        if any(map(of_a_scope, everyone)) and sheltered(task):
+            # A scope that is outside a shield now asks again by itself when the task has left that.
+            others = [message for message in everyone if not of_a_scope(message)]
+            if not others:
+                return
+            message = others[-1]
         task.uncancel()
         task.cancel(message)
 

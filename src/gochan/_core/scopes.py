@@ -34,6 +34,7 @@ AVAILABLE: Final[bool] = (
     and _TaskState is not None
     and {"_tasks", "_shield", "_parent_scope", "_child_scopes"} <= _scope_slots
     and hasattr(getattr(_backend, "CancelScope", None), "_deliver_cancellation")
+    and hasattr(getattr(_backend, "CancelScope", None), "_effectively_cancelled")
 )
 _Scope: Any = _backend.CancelScope if AVAILABLE else object
 
@@ -76,9 +77,20 @@ def cancel_scope(scope: Any, driver: Driver) -> None:
         driver.call_soon_threadsafe(scope.cancel)
 
 
+def of_a_scope(message: object) -> bool:
+    """Whether a cancellation with this message was asked for by a scope; anyio marks its own like this."""
+    return isinstance(message, str) and message.startswith("Cancelled via cancel scope ")
+
+
 def native(error: BaseException) -> bool:
-    """Whether a cancellation was asked for by ``task.cancel()``, and not by a scope; anyio marks its own like this."""
-    return not (error.args and str(error.args[0]).startswith("Cancelled via cancel scope "))
+    """Whether a cancellation was asked for by ``task.cancel()``, and not by a scope."""
+    return not (error.args and of_a_scope(error.args[0]))
+
+
+def sheltered(task: asyncio.Task[Any]) -> bool:
+    """Whether no scope may cancel the task now: those that would are outside a shield, or have ended."""
+    state: Any = _task_states.get(task) if AVAILABLE else None
+    return state is not None and (state.cancel_scope is None or not state.cancel_scope._effectively_cancelled)
 
 
 def asked_natively(scope: Any) -> bool:
