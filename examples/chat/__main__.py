@@ -19,11 +19,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         if find_spec(name) is None:
             return _refuse(f"{name} is missing: pip install {name}")
     from .server import StartError, serve  # not before: --help needs no libraries
+    from .telemetry.setup import set_up
 
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        seen = set_up(
+            metrics=settings.metrics,
+            log_format=settings.log_format,
+            log_level=settings.log_level,
+            log_file=settings.log_file,
+            otel=settings.otel,
+            sentry=settings.sentry,
+        )
+    except (ImportError, OSError, ValueError) as error:
+        return _refuse(str(error))
     options = {"use_uvloop": True} if settings.uvloop else {}
     try:
-        gochan.run(serve, settings, backend=settings.backend, backend_options=options)
+        gochan.run(serve, settings, seen, backend=settings.backend, backend_options=options)
     except StartError as error:
         return _refuse(str(error))
     except KeyboardInterrupt:  # Ctrl-C before the server listens for signals, or once more when it no longer does
@@ -31,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception:
         logging.getLogger(__name__).critical("the server failed", exc_info=True)
         return 1
+    finally:
+        seen.close()
     return 0
 
 

@@ -37,11 +37,44 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _count(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= 1_000_000:
+        raise ValueError("a whole number from 1 to 1000000")
+    return count
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0 < rate <= 1_000_000:
+        raise ValueError("a number above 0, at most 1000000")
+    return rate
+
+
+def _slow(text: str) -> str:
+    policy = text.replace("-", "_")
+    if policy not in ("catchup", "disconnect", "drop_oldest", "drop_newest"):
+        raise ValueError("catchup, disconnect, drop_oldest or drop_newest")
+    return policy
+
+
 def _outbox(text: str) -> int:
     size = int(text)
     if not 8 <= size <= 1_000_000:
         raise ValueError("a number of frames from 8 to 1000000")
     return size
+
+
+def _format(text: str) -> str:
+    if text not in ("text", "json"):
+        raise ValueError("text or json")
+    return text
+
+
+def _level(text: str) -> str:
+    if text.lower() not in ("debug", "info", "warning", "error"):
+        raise ValueError("debug, info, warning or error")
+    return text.lower()
 
 
 def _backend(text: str) -> str:
@@ -76,16 +109,56 @@ class Settings:
         _hosts,
         metavar="NAMES",
     )
-    outbox: int = flag(
-        256, "frames that may wait for one client; one more and it is dropped as too slow", _outbox, metavar="FRAMES"
+    data: str = flag("", "file that keeps the messages; without one they end with the server", str, metavar="FILE")
+    history: int = flag(1000, "messages kept of each room, for who comes back", _count, metavar="MESSAGES")
+    history_age: float = flag(86_400.0, "seconds for which they are kept", _seconds, metavar="SECONDS")
+    rooms: int = flag(100, "rooms that one connection may be in", _count)
+    per_user: int = flag(100, "connections that one user may have", _count, metavar="CONNECTIONS")
+    rate: float = flag(20.0, "commands a second that one connection may send", _rate, metavar="PER_SECOND")
+    burst: int = flag(40, "commands that it may send at once", _count, metavar="COMMANDS")
+    accept_rate: float = flag(500.0, "new connections a second", _rate, metavar="PER_SECOND")
+    outbox: int = flag(256, "frames that may wait for one client", _outbox, metavar="FRAMES")
+    slow: Literal["catchup", "disconnect", "drop_oldest", "drop_newest"] = flag(
+        "catchup",
+        "what happens to a client for whom more would wait: it gets the rest from the history later (catchup), is "
+        "sent away (disconnect), or misses messages (drop_oldest, drop_newest)",
+        _slow,
+        metavar="POLICY",
     )
+    ping_interval: float = flag(25.0, "seconds between two pings to a client", _seconds, metavar="SECONDS")
+    pong_timeout: float = flag(
+        2.0, "least seconds for the answer; more where the connection is slow", _seconds, metavar="SECONDS"
+    )
+    notify: str = flag("", "URL that is told of every message by HTTP POST", str, metavar="URL")
+    metrics: bool = flag(False, "show metrics at /metrics", _yes)
+    debug: bool = flag(False, "show goroutines and channels at /debug, to this machine only", _yes)
+    log_format: Literal["text", "json"] = flag("text", "log records as text or json", _format, metavar="FORMAT")
+    log_level: str = flag("info", "least severe records to log: debug, info, warning, error", _level, metavar="LEVEL")
+    log_file: str = flag("", "file for them, rotated as it grows, instead of stderr", str, metavar="FILE")
+    otel: bool = flag(False, "make spans with the OpenTelemetry of this Python", _yes)
+    sentry: str = flag("", "DSN of a Sentry to which errors are reported", str, metavar="DSN")
     hello_timeout: float = flag(10.0, "seconds a new client has to say hello", _seconds, metavar="SECONDS")
     write_timeout: float = flag(5.0, "seconds one write to a client may take", _seconds, metavar="SECONDS")
     drain_timeout: float = flag(
         10.0, "seconds the clients have to leave when the server stops", _seconds, metavar="SECONDS"
     )
+    drain_spread: float = flag(
+        2.0, "seconds over which they are asked to come back to the next server", _seconds, metavar="SECONDS"
+    )
 
     # Not flags: nobody has a reason to change them but a test.
+    direct: bool = True
+    """Write to a client whose writer sleeps without waking it."""
+    outbox_bytes: int = 1 << 20
+    """Bytes that may wait for one client."""
+    broker_timeout: float = 5.0
+    """Seconds that a client's command may wait for the broker."""
+    accept_burst: int = 1000
+    """New connections at once."""
+    drain_batch: int = 500
+    """Clients that are told goodbye at once …"""
+    drain_pause: float = 0.1
+    """… and seconds until the next ones are."""
     max_size: int = 64 * 1024
     """Bytes in one message of a client; it is told in ``welcome``."""
     max_head: int = 16 * 1024
@@ -119,7 +192,7 @@ def from_command_line(argv: Sequence[str] | None = None, environ: Mapping[str, s
     environ = os.environ if environ is None else environ
     parser = argparse.ArgumentParser(
         prog="python -m examples.chat",
-        description="A chat server on gochan. One port speaks HTTP (the page), WebSocket and JSON lines over TCP.",
+        description="A chat server on gochan. One port speaks HTTP, WebSocket, and JSON lines or Protobuf over TCP.",
         epilog=(
             f"Every flag is also a variable: --hello-timeout is {PREFIX}HELLO_TIMEOUT. A flag wins. "
             "Ctrl-C or SIGTERM stops the server gently, a second one at once. "
@@ -153,7 +226,7 @@ def _add(parser: argparse.ArgumentParser, field: dataclasses.Field[Any]) -> None
     if field.type == "bool":
         parser.add_argument(name, action="store_const", const=True, help=meaning)
         return
-    shown = "" if field.default == () else f" (default: {field.default})"
+    shown = "" if field.default in ((), "") else f" (default: {field.default})"
     parse = field.metadata["parse"]
 
     def convert(text: str) -> Any:

@@ -1,20 +1,24 @@
-"""The hub: one goroutine that owns the room, and selects over who comes, who goes and what is said.
+"""The hub: one goroutine that owns the rooms, and selects over who comes, who goes and what is said.
 
 Shape
-    Sessions send to four channels; the hub receives from them in one ``select``, does one thing at a time, and answers
-    into the outboxes of its members. As in Go's classic chat, there is no lock, because there is nobody to lock out.
+    sessions ──register, unregister, local──▸ ┌─────┐ ──offer, answer, tell──▸ outboxes of sessions
+    broker ──events, control───────────────▸  │ hub │ ──touch──▸ subscriptions ──▸ broker
+    repairs ──repaired─────────────────────▸  └─────┘ ──gaps───▸ repairs ──▸ broker's history
+
+    Room messages never pass through the hub on their way in: the speaker's session publishes them and waits for that,
+    so a broker that is slow delays the speaker alone. They come back as events, on every node in the same order.
 
 Invariants
-    H1  Only the hub's goroutine touches ``members`` and ``users``.
-    H2  The hub never waits for a client. A member whose outbox is full is dropped as too slow, one whose outbox is
-        closed is on its way out already; neither disturbs the others.
-    H3  ``users`` counts the members of each name. A name is announced when its first session joins and when its last
-        one leaves: one person with two windows comes once.
-    H4  Every member gets the same messages in the same order, its own included, and the ack before its own.
-    H5  What one session asks is done in the order in which it asks: the channels are rendezvous, so a session's next
-        command cannot start before the hub has taken the one before. (With buffers, ``leave`` could overtake ``say``:
-        select chooses among ready channels at random.)
+    H1  Only the hub's goroutine touches ``rooms`` and what is in them.
+    H2  The hub never waits: not for a client, not for the broker. It yields, in between and within large rooms.
+    H3  Every member of a room gets the same messages in the same order, each once (R3 of ``rooms``).
+    H4  What one session asks is done in the order in which it asks: it waits for each request to be done.
+    H5  After a failure nothing is known to be right but what the sessions themselves hold: ``rebuild`` makes the rooms
+        from that, and sends every member to the history, which makes good what the failure swallowed.
     H6  When the hub has ended, its channels are closed: nobody waits for it in vain.
+
+Presence is conflated: it is announced a moment after the first change, or before the next message of the room, so that
+a storm of joins costs its members one message and not one each.
 
 Why not a lock around a dict: whoever broadcasts would hold it while it goes through every member, and whoever is
 cancelled in between would leave some members told and some not.
@@ -23,151 +27,357 @@ cancelled in between would leave some members told and some not.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import Counter
-from typing import Final, Protocol, assert_never
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any, Final, assert_never
 
 import anyio
 
-from gochan import Channel, ChannelClosed, Event, select
+from gochan import Channel, Event, Timer, after, select
 
 from . import wire
-from .wire import Close, Code, Encoded, Goodbye, Json, WireError
+from .broker.base import Broker, Control, Resync
+from .broker.base import Event as Said
+from .registry import Registry
+from .repairs import Repaired, Repairs
+from .requests import Arrive, Ask, Depart, Enter, Request
+from .rooms import Batch, Client, Member, Room, names
+from .subscriptions import Subscriptions
+from .wire import Close, Code, Encoded, Goodbye, Pos, WireError
 
 log = logging.getLogger(__name__)
 
-LOBBY: Final = "lobby"
-
-
-class Client(Protocol):
-    """What the hub knows of a session."""
-
-    @property
-    def user(self) -> str:
-        """The name it said hello with."""
-        ...
-
-    def offer(self, frame: Encoded) -> None:
-        """Put a message into the outbox: WouldBlock when it is full, ChannelClosed when the client is leaving."""
-        ...
-
-    def drop(self, goodbye: Goodbye) -> None:
-        """Send it away without what still waits in its outbox."""
-        ...
+_BATCH: Final = 64
+_DRAIN: Final = 10_000
+_TURN: Final = 256
+_HELD: Final = 1000
+ANNOUNCE: Final = 0.05
+"""Seconds in which changes of presence are gathered."""
 
 
 class Hub:
-    """The one room, ``lobby``."""
+    """The rooms of one node."""
 
-    def __init__(self) -> None:
-        self.register = Channel[tuple[Client, wire.Join]](name="register")
-        self.unregister = Channel[tuple[Client, wire.Leave | None]](name="unregister")
-        self.broadcast = Channel[tuple[Client, wire.Say]](name="broadcast")
-        self.who = Channel[tuple[Client, wire.Who]](name="who")
+    def __init__(self, broker: Broker, registry: Registry) -> None:
+        self.register = Channel[Request](name="register")
+        # Without a bound, so that a session can say that it ends even while it is being cancelled: it says so once.
+        self.unregister = Channel[Request](math.inf, name="unregister")
+        self.local = Channel[Request](name="local")
         self.stop = Event()
-        self.members: set[Client] = set()
-        self.users: Counter[str] = Counter()
+        self.rooms: dict[str, Room] = {}
+        self.delivered = 0
+        self.restarts = 0
+        self.subscriptions = Subscriptions(broker, lambda room: room in self.rooms)
+        self.repairs = Repairs(broker)
+        self._broker = broker
+        self._registry = registry
+        self._announce: Timer | None = None
+        self._asked: Request | None = None
 
     async def run(self) -> None:
         """Serve the sessions until ``stop`` is set."""
-        try:
-            while True:
-                match await select(self.register, self.unregister, self.broadcast, self.who, self.stop):
-                    case (0, (client, join)):
-                        self._join(client, join)
-                    case (1, (client, leave)):
-                        self._leave(client, leave)
-                    case (2, (client, say)):
-                        self._say(client, say)
-                    case (3, (client, who)):
-                        self._answer(client, wire.members(who.id, LOBBY, sorted(self.users)))
-                    case (4, _):
-                        return
-                    case _ as never:
-                        assert_never(never)
-        except Exception as error:
-            self._close(error)
-            raise
-        finally:
-            self._close()
+        events, control = self._broker.events, self._broker.control
+        while True:
+            match await select(
+                self.register,
+                self.unregister,
+                self.local,
+                events,
+                control,
+                self.repairs.done,
+                self._announce,
+                self.stop,
+            ):
+                case (0 | 1 | 2, request):
+                    await self._serve(request)
+                case (3, event):
+                    await self._events([event, *self._waiting(_BATCH - 1)])
+                case (4, control_):
+                    self._control(control_)
+                case (5, repaired):
+                    await self._repaired(repaired)
+                case (6, _):
+                    self._announce = None
+                    for room in self.rooms.values():
+                        self._tell_news(room)
+                case (7, _):
+                    while len(self.unregister):
+                        await self._serve(self.unregister.receive_nowait())
+                    return
+                case _ as never:
+                    assert_never(never)
 
-    def _join(self, client: Client, join: wire.Join) -> None:
-        if join.room != LOBBY:
-            self._refuse(client, Code.NOT_FOUND, f"there is no room {join.room!r}, only {LOBBY!r}", join.id)
-        elif client in self.members:
-            self._refuse(client, Code.CONFLICT, f"already in {LOBBY!r}", join.id)
-        else:
-            self.members.add(client)
-            self.users[client.user] += 1
-            log.info("%s joins", client.user)
-            if self.users[client.user] == 1:
-                self._tell(wire.pres(LOBBY, join=[client.user]), besides=client)
-            # Last: if this finds a full outbox, the others hear that the client leaves, after they heard that it came.
-            self._answer(client, wire.joined(join.id, LOBBY, sorted(self.users)))
-
-    def _leave(self, client: Client, leave: wire.Leave | None) -> None:
-        if leave is not None:
-            if leave.room != LOBBY or client not in self.members:
-                self._refuse(client, Code.CONFLICT, f"not in {leave.room!r}", leave.id)
-                return
-            self._answer(client, wire.ack(leave.id, LOBBY))
-        if client in self.members:
-            log.info("%s leaves", client.user)
-            self._remove(client)
-
-    def _say(self, client: Client, say: wire.Say) -> None:
-        if say.room != LOBBY or client not in self.members:
-            self._refuse(client, Code.CONFLICT, f"join {say.room!r} first", say.id)
-            return
-        self._answer(client, wire.ack(say.id, LOBBY))
-        self._tell(wire.msg(LOBBY, client.user, say.body, time.time_ns() // 1_000_000, say.id))
-
-    def _refuse(self, client: Client, code: Code, message: str, id_: wire.Id) -> None:
-        self._answer(client, wire.err(WireError(code, message, id_)))
-
-    def _answer(self, client: Client, message: Json) -> None:
-        if not self._offer(client, Encoded(message)) and client in self.members:
-            self._remove(client)
-
-    def _tell(self, message: Json, besides: Client | None = None) -> None:
-        """Everybody gets the message; whoever cannot take it is a member no longer, which the others are told."""
-        pending = [message]
-        while pending:  # ends: each turn but the first has one member less
-            frame = Encoded(pending.pop(0))
-            lost = [client for client in self.members if client is not besides and not self._offer(client, frame)]
-            pending += [wire.pres(LOBBY, leave=[client.user]) for client in lost if self._forget(client)]
-
-    def _remove(self, client: Client) -> None:
-        if self._forget(client):
-            self._tell(wire.pres(LOBBY, leave=[client.user]))
-
-    def _forget(self, client: Client) -> bool:
-        """Take out a member; whether it was the last of its name (H3)."""
-        self.members.remove(client)
-        self.users[client.user] -= 1
-        if self.users[client.user]:
-            return False
-        del self.users[client.user]
-        return True
-
-    @staticmethod
-    def _offer(client: Client, frame: Encoded) -> bool:
-        try:
-            client.offer(frame)
-        except anyio.WouldBlock:
-            log.info("%s is dropped: too slow", client.user)
-            client.drop(Goodbye(Close.SLOW, "too slow: messages were not read in time"))
-        except ChannelClosed:
-            pass
-        else:
-            return True
-        return False
-
-    def _close(self, cause: Exception | None = None) -> None:
-        for channel in (self.register, self.unregister, self.broadcast, self.who):
+    def close(self, cause: BaseException | None = None) -> None:
+        """Nobody is served any longer (H6)."""
+        for channel in (self.register, self.unregister, self.local):
             channel.close(cause)
 
+    def rebuild(self) -> None:
+        """Make the rooms anew from what the sessions know (H5)."""
+        self.restarts += 1
+        self.rooms = {}
+        self._announce = None
+        for session in self._registry.sessions.values():
+            for name, member in list(session.rooms.items()):
+                if member.live and not member.present:  # what failed was its join
+                    del session.rooms[name]
+                    continue
+                room = self._room(name)
+                room.members[session] = member
+                if member.present:
+                    room.users[session.user] += 1
+                if member.live:
+                    session.behind(member)
+        if self._asked is not None:
+            error = WireError(Code.INTERNAL, "the server failed at this", self._asked.id)
+            self._asked.client.answer(Encoded(wire.err(error)))
+            self._asked = None
+
+    # ---- coming and going ----
+
+    def _room(self, name: str) -> Room:
+        room = self.rooms.get(name)
+        if room is None:
+            room = self.rooms[name] = Room(name)
+            self.subscriptions.touch(name)
+        return room
+
+    async def _serve(self, request: Request) -> None:
+        self._asked = request
+        try:
+            await self._obey(request)
+        finally:
+            request.done.set()
+        self._asked = None
+
+    async def _obey(self, request: Request) -> None:
+        match request:
+            case Enter(client=client, member=member):
+                self._room(member.room).members[client] = member
+            case Arrive():
+                self._arrive(request)
+            case Depart():
+                # Select chooses at random, but whoever goes hears what was said before it went, its own above all.
+                await self._events(list(self._waiting(_DRAIN)))
+                self._depart(request)
+            case Ask(client=client, command=wire.Who() as who):
+                room = self.rooms.get(who.room)
+                client.answer(Encoded(wire.members(who.id, who.room, sorted(room.users) if room else [])))
+            case Ask(client=client, command=wire.Dm() as dm):
+                self._direct_message(client, dm)
+            case _:
+                raise TypeError(f"{request!r} is nothing to ask of a hub")
+
+    def _arrive(self, arrive: Arrive) -> None:
+        client, member = arrive.client, arrive.member
+        room = self.rooms.get(member.room)
+        if room is None or room.members.get(client) is not member:
+            return  # it has left meanwhile
+        if arrive.join is None and member.pos != arrive.since:
+            client.behind(member)
+            return
+        member.last, member.ep = arrive.reached.off, arrive.reached.ep
+        member.live = True
+        if arrive.join is not None:
+            room.come(client.user)
+            if len(room.members) == 1:
+                room.news.clear()  # there is nobody to be told
+            self._changed(room)
+            self._joined(client, room, arrive)
+            member.present = True
+        elif arrive.lost:
+            client.answer(Encoded(wire.resync(room.name)))
+        elif arrive.events:
+            client.offer(member, Batch.of(arrive.events))
+        if not member.live:
+            return
+        if arrive.more:
+            client.behind(member)
+        elif room.pos is not None and room.pos.ep != member.ep:
+            self._gap(room)
+        elif room.pos is not None and room.pos.off > member.last:
+            self._give(client, member, room.since(member.last))
+
+    def _joined(self, client: Client, room: Room, arrive: Arrive) -> None:
+        assert arrive.join is not None
+        msgs = [wire.published(room.name, event.pos, wire.loads(event.payload)) for event in arrive.events]
+        answer = wire.joined(
+            arrive.join.id, room.name, sorted(room.users), pos=arrive.reached, rec=arrive.rec, msgs=msgs
+        )
+        client.answer(Encoded(answer))
+
+    def _depart(self, depart: Depart) -> None:
+        client, leave = depart.client, depart.leave
+        if leave is not None:
+            if leave.room not in client.rooms:
+                self._refuse(client, Code.CONFLICT, f"not in {leave.room!r}", leave.id)
+                return
+            self._remove(client, leave.room)
+            client.answer(Encoded(wire.ack(leave.id, leave.room)))
+            return
+        for name, member in list(client.rooms.items()):
+            if depart.member is None or member is depart.member:
+                self._remove(client, name)
+
+    def _remove(self, client: Client, name: str) -> None:
+        member = client.rooms.pop(name)
+        member.live = False
+        room = self.rooms.get(name)
+        if room is None or room.members.pop(client, None) is None:
+            return
+        if member.present:
+            log.info("%s leaves %s", client.user, name)
+            room.go(client.user)
+            self._changed(room)
+        if not room.members:
+            del self.rooms[name]
+            self.subscriptions.touch(name)
+
+    def _changed(self, room: Room) -> None:
+        if room.news and self._announce is None:
+            self._announce = after(ANNOUNCE)
+
+    def _tell_news(self, room: Room) -> None:
+        news, room.news = room.news, {}
+        if not news:
+            return
+        frame = Encoded(wire.pres(room.name, names(news.items(), True), names(news.items(), False)))
+        for client, member in room.members.items():
+            if member.present and news.keys() != {client.user}:  # nobody needs to hear that it came itself
+                client.notify(room.name, frame)
+
+    # ---- what is said ----
+
+    def _waiting(self, limit: int) -> Iterator[Said | Resync]:
+        events = self._broker.events
+        try:
+            for _ in range(limit):
+                yield events.receive_nowait()
+        except anyio.WouldBlock:
+            pass
+
+    async def _events(self, batch: Sequence[Said | Resync]) -> None:
+        for name, group in groupby(batch, key=lambda event: event.room):
+            if name is None:
+                for room in self.rooms.values():
+                    self._gap(room)
+            elif name in self.rooms:
+                await self._said(self.rooms[name], group)
+
+    async def _said(self, room: Room, events: Iterable[Said | Resync], *, hold: bool = True) -> None:
+        """Deliver what goes on where the room stands; leave out what is old; hold back what comes after a gap."""
+        run: list[Said] = []
+        for event in events:
+            if isinstance(event, Said) and room.held is None:
+                last = run[-1].pos if run else room.pos
+                if last is None:
+                    room.start(last := Pos(event.pos.off - 1, event.pos.ep))
+                if last.ep == event.pos.ep and event.pos.off <= last.off + 1:
+                    if event.pos.off == last.off + 1:
+                        run.append(event)
+                    continue
+            # Before the gap is noted: a repair starts from where the room stands.
+            await self._deliver(run)
+            run = []
+            if isinstance(event, Resync) or room.held is None:
+                self._gap(room)
+            if not hold:
+                return
+            if isinstance(event, Said) and room.held is not None:
+                if len(room.held) < _HELD:
+                    room.held.append(event)
+                else:
+                    room.again = True
+        await self._deliver(run)
+
+    async def _deliver(self, events: Sequence[Said]) -> None:
+        room = self.rooms.get(events[0].room) if events else None
+        if room is None:
+            return
+        self._tell_news(room)
+        batch = Batch.of(events)
+        room.said(batch)
+        # The dict cannot change while this yields: nobody but this goroutine changes it (H1).
+        for n, (client, member) in enumerate(room.members.items(), 1):
+            if member.live:
+                self._give(client, member, batch)
+            if n % _TURN == 0:
+                await anyio.lowlevel.checkpoint()
+        self.delivered += len(events) * len(room.members)
+
+    @staticmethod
+    def _give(client: Client, member: Member, batch: Batch | None) -> None:
+        """What follows ``last`` goes out; what does not is old, or shows that something is missing (R3)."""
+        if batch is None or batch.ep != member.ep or batch.first > member.last + 1:
+            client.behind(member)
+        elif batch.last > member.last:
+            client.offer(member, batch if batch.first == member.last + 1 else batch.after(member.last))
+            if member.live:
+                member.last = batch.last
+
+    # ---- gaps ----
+
+    def _gap(self, room: Room) -> None:
+        if room.held is None:
+            room.held = []
+            self.repairs.ask(room.name, room.pos)
+        else:
+            room.again = True
+
+    async def _repaired(self, repaired: Repaired) -> None:
+        room = self.rooms.get(repaired.room)
+        if room is None or room.held is None or room.pos != repaired.since:
+            return  # another room of this name, which knows of no gap
+        held, room.held = room.held, None
+        again, room.again = room.again, False
+        page = repaired.page
+        if room.pos is not None and page.follows(room.pos):
+            await self._deliver(page.events)
+        else:
+            room.start(page.top)
+        assert room.pos is not None
+        for client, member in room.members.items():
+            if member.live and (member.ep != room.pos.ep or member.last < room.pos.off):
+                client.behind(member)
+        if again or room.pos != page.top:
+            self._gap(room)  # there is more than was read
+        else:
+            # What does not go on from here is of an epoch that is over, or shows that more is missing. The history
+            # knows which, and has it: so it is asked once more, and nothing of this is held any longer.
+            await self._said(room, held, hold=False)
+
+    # ---- the rest ----
+
+    def _direct_message(self, client: Client, dm: wire.Dm) -> None:
+        frame = Encoded(wire.dm(client.user, dm.body, time.time_ns() // 1_000_000))
+        delivered = self._registry.tell(dm.to, frame)
+        if delivered:
+            client.answer(Encoded(wire.ack(dm.id, delivered=delivered)))
+        else:
+            self._refuse(client, Code.NOT_FOUND, f"{dm.to!r} is not here", dm.id)
+
+    def _control(self, control: Control) -> None:
+        command: dict[str, Any] = dict(control.command)
+        match command.get("do"):
+            case "kick":
+                for session in list(self._registry.users.get(str(command["user"]), ())):
+                    session.close(Goodbye(Close.KICKED, str(command.get("reason", "sent away"))))
+            case other:
+                log.debug("unknown control command %r from %s", other, control.sender)
+
+    def _refuse(self, client: Client, code: Code, message: str, id_: wire.Id) -> None:
+        client.answer(Encoded(wire.err(WireError(code, message, id_))))
+
+    @property
+    def users(self) -> Counter[str]:
+        """Everybody who is in a room, with how many memberships; for tests and the debug page."""
+        return sum((room.users for room in self.rooms.values()), Counter[str]())
+
     def _check(self) -> None:
-        assert self.users == Counter(client.user for client in self.members), "H3: users counts the members"
-        assert all(count > 0 for count in self.users.values()), "H3: a name without a session is forgotten"
-        assert self.users.keys().isdisjoint({""}), "a member has said hello"
+        for name, room in self.rooms.items():
+            assert room.name == name
+            assert room.members, "an empty room is forgotten"
+            room._check()

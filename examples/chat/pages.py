@@ -1,7 +1,10 @@
-"""The web side of the port: three plain answers, and the handshake of WebSocket.
+"""The web side of the port: a few plain answers, and the handshake of WebSocket.
 
-    GET /          the page                 GET /healthz   ok
-    GET /*.js …    what the page loads      GET /ws        WebSocket, subprotocol gochat.json, no extensions
+    GET /          the page                 GET /healthz   ok, while the loop turns
+    GET /*.js …    what the page loads      GET /readyz    ready, or 503 and why it wants no new clients
+    GET /ws        WebSocket                GET /metrics   if they are collected     GET /debug   if it is turned on
+
+WebSocket speaks the subprotocols ``gochat.json`` and, where Protobuf is installed, ``gochat.pb``; no extensions.
 
 Only GET, only these, one request per connection. The files are read once, at the start: a request names a key of a
 dictionary, so no path can lead out of the directory.
@@ -12,6 +15,8 @@ Who may ask. A browser sends any page's requests anywhere, with two headers that
   point to 127.0.0.1 (DNS rebinding) still says evil.example. An address is fine where the request really came in on it.
 * ``Origin``, which programs leave out and browsers send with every WebSocket, must be the same host and port: a page
   from elsewhere may not talk in its visitor's name.
+
+``/debug`` shows what users typed nowhere, but names of rooms and addresses; it answers to this machine alone.
 """
 
 from __future__ import annotations
@@ -20,8 +25,9 @@ import base64
 import hashlib
 import ipaddress
 import logging
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -29,13 +35,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from websockets.datastructures import Headers
-from websockets.exceptions import NegotiationError
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
 
 from .config import Settings
-from .wire import SUBPROTOCOL
+from .debug_page import debug_page
+from .telemetry import Exposition
+from .transport.websocket import select_subprotocol
 
 _WEB: Final = Path(__file__).parent / "web"
 _TYPES: Final = {
@@ -46,6 +52,7 @@ _TYPES: Final = {
 }
 _PLAIN: Final = "text/plain; charset=utf-8"
 REQUEST_LINE: Final = re.compile(rb"[A-Z]+ \S+ HTTP/1\.[01]\r\n")
+_CLOSED: Final = ("base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'")
 _STYLE: Final = re.compile(rb"<style>(.*?)</style>", re.DOTALL)
 
 # The library logs every handshake; this server has its own words.
@@ -61,6 +68,21 @@ class Page:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operations:
+    """What the server tells about itself."""
+
+    ready: Callable[[], str | None] = lambda: None
+    """Why no new clients are wanted; None if they are."""
+    expose: Callable[[], Exposition] | None = None
+    """The metrics; without it there are none."""
+    debug: bool = False
+    """Whether goroutines and channels are shown."""
+
+
+_QUIET: Final = Operations()
+
+
 def read_pages(directory: Path = _WEB) -> dict[str, Page]:
     """What can be asked for, by path."""
     pages = {"/" + file.name: Page(_TYPES[file.suffix], file.read_bytes())
@@ -71,22 +93,22 @@ def read_pages(directory: Path = _WEB) -> dict[str, Page]:
 
 def new_protocol(max_size: int) -> ServerProtocol:
     """The server's side of one HTTP request that may become a WebSocket."""
-    return ServerProtocol(select_subprotocol=_subprotocol, max_size=max_size, logger=_quiet)
+    return ServerProtocol(select_subprotocol=select_subprotocol, max_size=max_size, logger=_quiet)
 
 
-def _subprotocol(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    if not offered:  # a client that does not care gets what there is
-        return None
-    if SUBPROTOCOL in offered:
-        return Subprotocol(SUBPROTOCOL)
-    raise NegotiationError(f"the subprotocol is {SUBPROTOCOL}")
-
-
-def answer(protocol: ServerProtocol, head: bytes, local: str, pages: Mapping[str, Page], settings: Settings) -> bytes:
+def answer(
+    protocol: ServerProtocol,
+    head: bytes,
+    local: str,
+    pages: Mapping[str, Page],
+    settings: Settings,
+    operations: Operations = _QUIET,
+) -> bytes:
     """The answer to a request, whose head is complete; 101 if the protocol is open afterwards.
 
     Args:
         local: the address on which the request came in.
+        operations: what ``/readyz``, ``/metrics`` and ``/debug`` tell.
     """
     # Not left to the protocol: what it answers to these differs between versions of the library.
     if not head.startswith(b"GET "):
@@ -97,7 +119,7 @@ def answer(protocol: ServerProtocol, head: bytes, local: str, pages: Mapping[str
     events = protocol.events_received()
     if not events or not isinstance(request := events[0], Request):
         return plain(HTTPStatus.BAD_REQUEST).serialize()
-    response = _route(protocol, request, local, pages, settings)
+    response = _route(protocol, request, local, pages, settings, operations)
     if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
         return response.serialize()
     protocol.send_response(response)
@@ -105,7 +127,12 @@ def answer(protocol: ServerProtocol, head: bytes, local: str, pages: Mapping[str
 
 
 def _route(
-    protocol: ServerProtocol, request: Request, local: str, pages: Mapping[str, Page], settings: Settings
+    protocol: ServerProtocol,
+    request: Request,
+    local: str,
+    pages: Mapping[str, Page],
+    settings: Settings,
+    operations: Operations,
 ) -> Response:
     hosts = request.headers.get_all("Host")
     if len(hosts) != 1:
@@ -113,7 +140,7 @@ def _route(
     host = hosts[0].lower()
     if not host_allowed(host, local, settings):
         return plain(HTTPStatus.FORBIDDEN, "not under this name; the server's --allow-hosts adds names")
-    path = request.path.partition("?")[0]
+    path, _, query = request.path.partition("?")
     if path == "/ws":
         origins = request.headers.get_all("Origin")
         if any(not same_origin(origin, host) for origin in origins):
@@ -121,12 +148,43 @@ def _route(
         response = protocol.accept(request)
         del response.headers["Date"]
         return response
-    if path == "/healthz":
-        return plain(HTTPStatus.OK, "ok")
+    told = _told(path, query, local, operations)
+    if told is not None:
+        return told
     page = pages.get(path)
     if page is None:
         return plain(HTTPStatus.NOT_FOUND)
     return _response(HTTPStatus.OK, page.type, page.body, {"Content-Security-Policy": policy(page, host)})
+
+
+def _told(path: str, query: str, local: str, operations: Operations) -> Response | None:
+    """What the server tells about itself, if the path asks for that."""
+    match path:
+        case "/healthz":
+            return plain(HTTPStatus.OK, "ok")
+        case "/readyz":
+            reason = operations.ready()
+            return plain(HTTPStatus.OK, "ready") if reason is None else plain(HTTPStatus.SERVICE_UNAVAILABLE, reason)
+        case "/metrics" if operations.expose is not None:
+            exposition = operations.expose()
+            return _response(HTTPStatus.OK, exposition.content_type, exposition.body, {"Cache-Control": "no-store"})
+        case "/debug" if operations.debug:
+            if not _is_loopback(local):
+                return plain(HTTPStatus.FORBIDDEN, "only from the machine of the server")
+            page = Page(_TYPES[".html"], debug_page(thorough=query == "leaks"))
+            rules = "; ".join(("default-src 'none'", _style_rule(page, ""), *_CLOSED))
+            return _response(HTTPStatus.OK, page.type, page.body, {
+                "Cache-Control": "no-store", "Content-Security-Policy": rules, "X-Frame-Options": "DENY",
+            })  # fmt: skip
+        case _:
+            return None
+
+
+def busy(retry_after: float) -> bytes:
+    """The answer to a connection too many: 503, and in how many seconds to come back."""
+    response = plain(HTTPStatus.SERVICE_UNAVAILABLE, "too many new connections")
+    response.headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
+    return response.serialize()
 
 
 def host_allowed(host: str, local: str, settings: Settings) -> bool:
@@ -154,18 +212,27 @@ def same_origin(origin: str, host: str) -> bool:
 
 def policy(page: Page, host: str) -> str:
     """What the page may load and talk to: its own files, its own WebSocket, the style that is written in it."""
-    styles = "".join(f" 'sha256-{_digest(style)}'" for style in _STYLE.findall(page.body))
     return "; ".join((
         "default-src 'none'",
         "script-src 'self'",
-        f"style-src 'self'{styles}",
+        _style_rule(page, " 'self'"),
         "img-src 'self' data:",
         # Older browsers do not take 'self' for a WebSocket.
         f"connect-src 'self' ws://{host} wss://{host}",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
+        *_CLOSED,
     ))  # fmt: skip
+
+
+def _style_rule(page: Page, more: str) -> str:
+    return f"style-src{more}" + "".join(f" 'sha256-{_digest(style)}'" for style in _STYLE.findall(page.body))
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback
 
 
 def _digest(data: bytes) -> str:

@@ -1,16 +1,18 @@
-"""The server: a port, the connections on it, and how all of it ends.
+"""The server: a port, the connections on it, the goroutines behind them, and how all of it ends.
 
 Shape
-    run ─┬─ hub
+    run ─┬─ hub, under its supervisor          subscriptions, repairs, heartbeat, downstream: one goroutine each
          └─ connections ─┬─ accept, one per listening socket
                          └─ one goroutine per connection: what does it speak? -> session (reader) ── writer
 
-    The first byte decides: an upper-case letter starts an HTTP request (``GET /``), anything else JSON lines.
+    The first bytes decide: ``GCP1`` is Protobuf, another upper-case letter an HTTP request, anything else JSON lines.
 
 The end
-    stop     no new connections; every session is told goodbye (4001) and flushes its outbox; what has not left after
-             ``drain_timeout`` is cancelled. Then, with no session left, the hub stops.
-    failure  of the hub cancels everything and comes out of ``run``; that of a session is the session's own matter.
+    stop     as ``drain`` has it: not ready, nobody new; every session is told goodbye (4001), finishes its command and
+             writes its outbox; what has not left after ``drain_timeout`` is cut off. Then, with no session left, the
+             hub stops, the downstream service gets what waits for it, and the broker is left.
+    failure  of the hub, beyond what its supervisor makes good, cancels everything and comes out of ``run``; that of a
+             session is the session's own matter.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ import logging
 import math
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -29,13 +33,18 @@ from websockets.protocol import OPEN
 
 from gochan import Event, Group
 
+from .broker import LocalEngine
 from .config import Settings
-from .hub import Hub
-from .pages import REQUEST_LINE, answer, new_protocol, plain, read_pages
+from .drain import dismiss, shutdown
+from .node import Node, assemble, window
+from .pages import REQUEST_LINE, Operations, answer, busy, new_protocol, plain, read_pages
 from .session import Session
 from .sockets import SocketStream, accept_forever
-from .transport import Lines, Transport, WebSocket
-from .wire import Close, Goodbye
+from .supervisor import supervise
+from .telemetry import Exposition
+from .telemetry.setup import Observability
+from .transport import PREFACE, Lines, Opening, Prefixed, Transport, WebSocket, recognise
+from .wire import protobuf
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +60,22 @@ class StartError(Exception):
 class Server:
     """One chat server. ``listen()``, then ``run()`` until ``stop`` is set."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, node: Node | None = None, expose: Callable[[], Exposition] | None = None
+    ) -> None:
         self.settings = settings
         self.stop = Event()
-        self.hub = Hub()
-        self.sessions: set[Session] = set()
+        self.node = node or assemble(settings)
+        self.hub = self.node.hub
+        self.ready = False
+        self.sessions: dict[Session, None] = {}
         self.port = 0
         self._listeners: Sequence[Listener[Any]] = ()
         self._strangers: set[anyio.CancelScope] = set()
         self._pages = read_pages()
+        self._operations = Operations(
+            ready=lambda: None if self.ready else "not serving", expose=expose, debug=settings.debug
+        )
 
     async def listen(self) -> None:
         """Take the port.
@@ -92,13 +108,26 @@ class Server:
         Raises:
             ExceptionGroup: the hub failed.
         """
+        node = self.node
         async with Group() as group:
-            group.go(self.hub.run, name="hub")
+            hub = group.go(partial(supervise, self.hub, telemetry=node.telemetry), name="hub")
+            group.go(self.hub.subscriptions.run, name="subscriptions")
+            group.go(self.hub.repairs.run, name="repairs")
+            if node.heartbeat is not None:
+                group.go(node.heartbeat.run, name="heartbeat")
+            told = group.go(node.downstream.run, name="downstream") if node.downstream is not None else None
             with anyio.CancelScope() as patience:
                 await self._serve(patience)
             if patience.cancelled_caught:
                 log.warning("not everybody left within %g s", self.settings.drain_timeout)
             self.hub.stop.set()
+            await hub.result()
+            if node.downstream is not None and told is not None:
+                node.downstream.close()
+                with anyio.move_on_after(self.settings.linger):
+                    await told.result()
+            await node.broker.aclose()
+            group.cancel()
 
     async def _serve(self, patience: anyio.CancelScope) -> None:
         async with Group() as connections:
@@ -106,6 +135,7 @@ class Server:
             def handle(connection: socket.socket) -> None:
                 connections.go(self._connection, connection, name="connection")
 
+            self.ready = True
             try:
                 async with Group() as acceptors:
                     for listener in self._listeners:
@@ -113,6 +143,7 @@ class Server:
                     await self.stop.wait()
                     acceptors.cancel()
             finally:
+                self.ready = False
                 with anyio.CancelScope(shield=True):
                     for listener in self._listeners:
                         await listener.aclose()
@@ -120,8 +151,7 @@ class Server:
             patience.deadline = anyio.current_time() + self.settings.drain_timeout
             for scope in self._strangers:
                 scope.cancel()
-            for session in self.sessions:
-                session.close(_shutdown())
+            await dismiss(self.sessions, self.settings)
 
     async def _connection(self, connection: socket.socket) -> None:
         try:
@@ -145,20 +175,32 @@ class Server:
                 self._strangers.discard(scope)
         if transport is None:
             return
-        session = Session(stream, transport, self.hub, self.settings)
-        self.sessions.add(session)
+        session = Session(stream, transport, self.node)
+        self.sessions[session] = None
         try:
             if self.stop.is_set():
-                session.close(_shutdown())
+                session.close(shutdown())
             await session.run(deadline)
         finally:
-            self.sessions.discard(session)
+            del self.sessions[session]
 
     async def _introduce(self, stream: SocketStream) -> Transport | None:
         """What the client speaks; ``None`` when it only asked for a page."""
         received = await stream.receive()
-        if not b"A" <= received[:1] <= b"Z":
+        late = self.node.limits.accept() if self.node.limits else 0.0
+        while (opening := recognise(received)) is None:
+            received += await stream.receive()
+        if late:  # over the limit: a goodbye that costs nothing, and nobody waits
+            if opening is Opening.HTTP:
+                await stream.send(busy(late))
+            return None
+        if opening is Opening.LINES:
             return Lines(stream, received, self.settings.max_size)
+        if opening is Opening.PREFIXED:
+            codec = protobuf()
+            if codec is None:  # Protobuf is not installed
+                return None
+            return Prefixed(stream, received[len(PREFACE) :], self.settings.max_size, codec)
         head, rest = await self._head(stream, received)
         protocol = new_protocol(self.settings.max_size)
         if head is None:
@@ -166,7 +208,7 @@ class Server:
         elif not REQUEST_LINE.match(head):
             reply = plain(HTTPStatus.BAD_REQUEST).serialize()
         else:
-            reply = answer(protocol, head, stream.local_host, self._pages, self.settings)
+            reply = answer(protocol, head, stream.local_host, self._pages, self.settings, self._operations)
         await stream.send(reply)
         if protocol.state is OPEN:
             return WebSocket(stream, protocol, rest)
@@ -192,20 +234,34 @@ class Server:
         return bytes(head[:end]), bytes(head[end:])
 
 
-def _shutdown() -> Goodbye:
-    return Goodbye(Close.SHUTDOWN, "the server stops")
+@asynccontextmanager
+async def _messages(settings: Settings) -> AsyncGenerator[LocalEngine | None]:
+    """Where the messages are kept."""
+    if not settings.data:
+        yield None
+        return
+    from .broker.sqlite import DataFileError, SqliteEngine  # Python can be built without SQLite
+
+    try:
+        async with SqliteEngine(settings.data, window(settings)) as engine:
+            yield engine
+    except DataFileError as error:
+        raise StartError(str(error)) from error
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, seen: Observability) -> None:
     """Run a server until SIGINT or SIGTERM; the second one ends the program at once.
 
     Raises:
-        StartError: the port cannot be had.
+        StartError: the port cannot be had, or the file.
         ExceptionGroup: the hub failed.
         SystemExit: after the second signal.
     """
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        server = Server(settings)
+    async with Group(errors="first") as group, AsyncExitStack() as stack:
+        group.go(seen.logs.run, name="log")
+        signals = stack.enter_context(anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM))
+        engine = await stack.enter_async_context(_messages(settings))
+        server = Server(settings, assemble(settings, engine, seen.telemetry), seen.expose)
         await server.listen()
         where = f"{server.reachable} --port {server.port}"
         print(f"gochan chat: open {server.url}")
@@ -213,20 +269,24 @@ async def serve(settings: Settings) -> None:
         print(f"without a client: nc {server.reachable} {server.port}", flush=True)
         if not settings.loopback:
             log.warning("everybody who can reach %s can read and write here: there are no passwords", settings.host)
+        await _until_told(server, signals)
+        group.cancel()
 
-        async def stop_on_signal() -> None:
-            first = -math.inf
-            async for number in signals:
-                if anyio.current_time() - first < _ECHO:
-                    continue
-                if server.stop.is_set():
-                    log.warning("%s again: leaving at once", number.name)
-                    raise SystemExit(128 + number)
-                log.info("%s: stopping", number.name)
-                first = anyio.current_time()
-                server.stop.set()
 
-        async with Group() as group:
-            group.go(stop_on_signal, name="signals")
-            await server.run()
-            group.cancel()
+async def _until_told(server: Server, signals: AsyncIterator[signal.Signals]) -> None:
+    async def stop_on_signal() -> None:
+        first = -math.inf
+        async for number in signals:
+            if anyio.current_time() - first < _ECHO:
+                continue
+            if server.stop.is_set():
+                log.warning("%s again: leaving at once", number.name)
+                raise SystemExit(128 + number)
+            log.info("%s: stopping", number.name)
+            first = anyio.current_time()
+            server.stop.set()
+
+    async with Group() as group:
+        group.go(stop_on_signal, name="signals")
+        await server.run()
+        group.cancel()

@@ -1,22 +1,27 @@
 """A session: one client, from its first message to its last, in a reader and a writer goroutine.
 
 Shape
-    reader   transport -> decode -> answer, or send to the hub            hub
-    writer   outbox -> transport                                           | offer
-                ^----------------------------------------------------------'
-    The reader is the goroutine that runs ``run``; it starts the writer. Both talk to the outbox only.
+    reader   transport -> decode -> limits -> do it, or send it to the hub      hub
+    writer   outbox -> transport                                                 | offer
+                ^----------------------------------------------------------------'
+    The reader is the goroutine that runs ``run``; it starts the writer. Everybody talks to the outbox only, but for
+    one short cut: while the writer is parked, ``offer`` writes to the socket itself what that takes at once. To wake
+    the writer costs several times what the write does, and a room of a thousand has a thousand of them.
 
 Invariants
-    N1  Whatever ends a session closes its outbox, with the ``Goodbye`` as the cause; the first one counts.
-    N2  The writer writes what is in the outbox, then the farewell, then it ends the session. It alone writes.
-    N3  However the session ends, the hub hears of it, and ``run`` returns only after that.
-    N4  Commands are obeyed in the order in which they come. Their answers carry ids, and need it: those that the
-        reader gives itself (``pong``, ``err`` for what is no command) may overtake those of the hub.
+    N1  Whatever ends a session closes its outbox and cancels its context, with the ``Goodbye`` as the cause; the first
+        one counts.
+    N2  The writer writes what is in the outbox, then the farewell, then it ends the session. Besides it only ``offer``
+        writes, and only while the writer is parked (X3 of ``outbox``).
+    N3  However the session ends, the hub hears of it, and ``run`` returns only after that. The registry forgets it
+        first: rooms that are rebuilt in between must not bring it back.
+    N4  Commands are obeyed in the order in which they come. Answers carry ids, and need it: acks of ``say``, errors
+        and pongs may overtake what waits for the room.
     N5  A session holds at most one message that it reads, its outbox, and one batch that it writes.
 
 Two kinds of full outbox
     The reader *waits* to put in its own answers: a client that asks faster than it reads is not read from for a while,
-    which harms nobody else. The hub never waits: what others say does not fit, so the client is too slow (4008).
+    which harms nobody else. The hub never waits: what others say does not fit, so a policy decides (``outbox``).
 
 What ends it
     Before hello every refused message does (401 for any but hello, else its own code; then 4500): there is nobody yet
@@ -27,19 +32,25 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable
-from typing import Final, assert_never, cast
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import anyio
 
-from gochan import Channel, ChannelClosed, Event, Group
+from gochan import ChannelClosed, Event, Group, Signal
 
 from . import wire
-from .config import Settings
-from .hub import Hub
-from .sockets import SocketStream
-from .transport import Transport
-from .wire import Close, Code, Encoded, Goodbye, WireError
+from .commands import Commands
+from .heartbeat import Pulse
+from .membership import Memberships
+from .node import Node
+from .outbox import Outbox, Parcel
+from .registry import new_secret
+from .requests import Depart
+from .rooms import Batch, Member
+from .telemetry import bound
+from .transport import Stream, Transport
+from .wire import Close, Code, Encoded, Goodbye, Json, WireError
 
 log = logging.getLogger(__name__)
 
@@ -49,47 +60,146 @@ _FRAMES: Final = 64
 class Session:
     """One client."""
 
-    def __init__(self, stream: SocketStream, transport: Transport, hub: Hub, settings: Settings) -> None:
+    def __init__(self, stream: Stream, transport: Transport, node: Node) -> None:
+        settings = node.settings
         self.sid = secrets.token_hex(8)
+        self.secret = new_secret()
         self.user = ""  # until hello
-        self.outbox = Channel[Encoded | bytes](settings.outbox, name=f"outbox {self.sid}")
+        self.logged_in = 0.0
+        self.ctx = node.ctx.with_cancel()
+        self.outbox = Outbox(
+            self._encode, frames=settings.outbox, size=settings.outbox_bytes, policy=settings.slow, name="control"
+        )
+        self.memberships = Memberships(self, node)
+        self.rooms = self.memberships.rooms
+        self.direct = 0
+        self._framing, self._codec = transport.framing, transport.codec
         self._stream = stream
         self._transport = transport
-        self._hub = hub
-        self._settings = settings
+        self._node = node
+        self._commands = Commands(self, node)
+        self._gate = node.limits.gate() if node.limits else None
+        self._pulse: Pulse | None = None
+        self._group: Group | None = None
         self._errors = 0
+        self._draining = False
+        self._left: Signal | None = None
         self._hung_up = Event()
 
     async def run(self, hello_deadline: float) -> None:
         """Serve the client until one of both has had enough; the stream is left to the caller."""
         async with Group() as group:
+            self._group = group
             group.go(self._write, group.cancel, name=f"writer {self.sid}")
             try:
                 goodbye = await self._read(hello_deadline)
             finally:
+                left = self._leave()
                 with anyio.CancelScope(shield=True):
-                    await self._leave()
+                    await left.wait()
             # Only now: the hub has taken the leave, so it has answered everything before it.
             self.close(goodbye)
             await self._discard()
 
     def close(self, goodbye: Goodbye) -> None:
         """End the session once everything in its outbox is written."""
-        # Without its traceback, which would tie the session into a cycle.
-        self.outbox.close(goodbye.with_traceback(None))
-
-    # ---- what the hub sees ----
-
-    def offer(self, frame: Encoded) -> None:
-        self.outbox.send_nowait(frame)
+        self._end(goodbye)
 
     def drop(self, goodbye: Goodbye) -> None:
-        self.close(goodbye)
+        """End the session without what still waits in its outbox; for the others it has left at once."""
+        self._end(goodbye, discard=True)
+        self._leave()
+
+    def drain(self, goodbye: Goodbye) -> None:
+        """Tell the client to go elsewhere, finish what it has asked for, and end the session."""
+        if not self._draining:
+            self._draining = True
+            if self._framing is wire.Framing.WEBSOCKET:  # elsewhere the farewell says all of it
+                self.tell(Encoded(wire.goaway(goodbye)))
+            self._end_after_command(goodbye)
+
+    def _end_after_command(self, goodbye: Goodbye) -> None:
+        if self._commands.busy:
+            self._commands.afterwards = goodbye
+        else:
+            self._end(goodbye)
+
+    def _end(self, goodbye: Goodbye, *, discard: bool = False) -> None:
+        # Without its traceback, which would tie the session into a cycle.
+        goodbye = goodbye.with_traceback(None)
+        self.outbox.close(goodbye, discard=discard)
+        self.ctx.cancel(goodbye)
+
+    def spawn(self, fn: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        """Start something that ends with the session; whether there still is one."""
+        if self._group is None or self.outbox.goodbye is not None:
+            return False
+        self._group.go(fn, name=f"catch-up {self.sid}")
+        return True
+
+    # ---- what the hub and others see; nothing here waits ----
+
+    def offer(self, member: Member, batch: Batch) -> None:
+        data = batch.framed(self._framing, self._codec)
+        data = self._write_now(data)
+        if not data:
+            return
+        parcel = Parcel(data, len(batch.frames), batch.room, batch.first)
         try:
-            while True:
-                self.outbox.receive_nowait()
-        except ChannelClosed:
-            pass
+            shed = self.outbox.offer(parcel)
+        except anyio.WouldBlock:
+            self._too_slow()
+            return
+        for lost in {parcel.room: parcel for parcel in reversed(shed)}.values():  # the first of each room
+            if late := self.rooms.get(lost.room):
+                if late is member or late.live:
+                    late.last = lost.first - 1
+                self.memberships.behind(late)
+
+    def notify(self, room: str, presence: Encoded) -> None:
+        if data := self._write_now(presence.framed(self._framing, self._codec)):
+            self.outbox.offer(Parcel(data, room=room, presence=presence.message))
+
+    def answer(self, frame: Encoded) -> None:
+        if data := self._write_now(frame.framed(self._framing, self._codec)):
+            try:
+                self.outbox.offer(Parcel(data))
+            except anyio.WouldBlock:
+                self._too_slow()
+
+    def tell(self, frame: Encoded) -> bool:
+        try:
+            self.outbox.send_nowait(frame.framed(self._framing, self._codec))
+        except (anyio.WouldBlock, ChannelClosed):
+            return False
+        return True
+
+    def behind(self, member: Member) -> None:
+        self.memberships.behind(member)
+
+    def ping(self, nonce: int) -> None:
+        """For the heartbeat."""
+        self.tell(Encoded(wire.ping(nonce)))
+
+    def _write_now(self, data: bytes) -> bytes:
+        """Write without waiting, if nobody else is writing; what has to go through the outbox."""
+        if not self.outbox.parked or not self._node.settings.direct:
+            return data
+        sent = self._stream.try_write(data)
+        if sent == len(data):
+            self.direct += 1
+            return b""
+        if sent:
+            self.outbox.unsent(data[sent:])
+            return b""
+        return data
+
+    def _too_slow(self) -> None:
+        log.info("%s is dropped: too slow", self.user)
+        self.drop(Goodbye(Close.SLOW, "too slow: messages were not read in time"))
+
+    def _encode(self, message: Json) -> bytes:
+        return Encoded(message).framed(self._framing, self._codec)
 
     # ---- reading ----
 
@@ -98,73 +208,109 @@ class Session:
         try:
             with anyio.fail_after(hello_deadline - anyio.current_time()):
                 await self._hello()
-            while True:
-                payload = await self._transport.read(self.outbox)
-                if self.outbox.closed:
-                    break
-                await self._one(payload)
+            with bound(session=self.sid, user=self.user):
+                await self._converse()
         except Goodbye as goodbye:
             return goodbye
         except TimeoutError:
             return Goodbye(Close.NO_HELLO, "no hello in time")
         except ChannelClosed:
             pass
-        except Exception:
+        except Exception as error:
             log.exception("session %s failed", self.sid)
+            self._node.telemetry.errors.report(error, sid=self.sid)
         # With a closed outbox there is a goodbye already, and it counts. A closed hub ends the server.
         return Goodbye(Close.INTERNAL, "internal error")
 
+    async def _converse(self) -> None:
+        while True:
+            payload = await self._transport.read(self.outbox.control)
+            if self.outbox.goodbye is not None:
+                return
+            if self._pulse is not None:
+                self._pulse.heard()
+            await self._one(payload)
+
     async def _hello(self) -> None:
         try:
-            command = wire.decode(await self._transport.read(self.outbox))
+            command = self._codec.decode(await self._transport.read(self.outbox.control))
             if not isinstance(command, wire.Hello):
                 raise WireError(Code.UNAUTHENTICATED, "say hello first", getattr(command, "id", None))
         except WireError as error:
-            await self._answer(wire.err(error))
+            await self.reply(wire.err(error))
             raise Goodbye(Close.BAD_REQUEST, error.message) from None
-        self.user = command.user
-        await self._answer(wire.welcome(self.sid, self._settings.node, self._settings.max_size))
+        node, settings = self._node, self._node.settings
+        resumed = node.registry.add(self, command.user, command.sid, command.secret)
+        self.logged_in = anyio.current_time()
+        if self._gate is not None:
+            self._gate.identify(self.user)
+        await self.reply(
+            wire.welcome(
+                self.sid,
+                settings.node,
+                settings.max_size,
+                secret=self.secret,
+                interval=settings.ping_interval if node.heartbeat else None,
+                min_timeout=settings.pong_timeout if node.heartbeat else None,
+                rate=settings.rate if node.limits else None,
+                burst=settings.burst if node.limits else None,
+                rooms=settings.rooms,
+                resumed=resumed,
+            )
+        )
+        if node.heartbeat is not None:
+            self._pulse = node.heartbeat.watch(self)
 
     async def _one(self, payload: bytes | bytearray) -> None:
         try:
-            await self._obey(wire.decode(payload))
+            command = self._codec.decode(payload)
+            if isinstance(command, wire.Pong):
+                if self._pulse is not None:
+                    self._pulse.pong(command.n)
+                return
+            if self._gate is not None and not isinstance(command, wire.Bye):
+                await self._gate.admit(id=getattr(command, "id", None))
+            await self._commands.obey(command)
         except WireError as error:
-            await self._answer(wire.err(error))
+            await self.reply(wire.err(error))
+            if error.code.temporary:
+                return
             self._errors += 1
-            if self._errors >= self._settings.max_errors:
+            if self._errors >= self._node.settings.max_errors:
                 raise Goodbye(Close.BAD_REQUEST, "too many errors in a row") from None
         else:
             self._errors = 0
 
-    async def _obey(self, command: wire.Command) -> None:
-        match command:
-            case wire.Say():
-                await self._hub.broadcast.send((self, command))
-            case wire.Join():
-                await self._hub.register.send((self, command))
-            case wire.Leave():
-                await self._hub.unregister.send((self, command))
-            case wire.Who():
-                await self._hub.who.send((self, command))
-            case wire.Ping():
-                await self._answer(wire.pong(command.n))
-            case wire.Pong():
-                pass
-            case wire.Bye():
-                raise Goodbye(Close.NORMAL, "bye")
-            case wire.Hello():
-                raise WireError(Code.CONFLICT, "hello is said once")
-            case _ as never:
-                assert_never(never)
+    async def has_read(self) -> None:
+        """Wait, but not for ever, until the client has read what waits.
 
-    async def _answer(self, message: wire.Json) -> None:
-        await self.outbox.send(Encoded(message))
+        For large answers: those of a client that asks without reading must not pile up.
+        """
+        with anyio.move_on_after(self._node.settings.write_timeout):
+            await self.outbox.drained()
 
-    async def _leave(self) -> None:
+    async def reply(self, message: Json) -> None:
+        """Answer the client; waits while it does not read its answers."""
+        if data := self._write_now(self._encode(message)):
+            await self.outbox.send(data)
+
+    def _leave(self) -> Signal:
+        """Say everywhere that the session ends, without waiting, as it may be cancelled; when the hub has heard."""
+        if self._left is not None:
+            return self._left
+        node, goodbye = self._node, self.outbox.goodbye
+        if self._pulse is not None:
+            self._pulse.stop()
+        if self._gate is not None:
+            self._gate.leave()
+        node.registry.remove(self, resumable=goodbye is None or goodbye.code.reconnect)
+        depart = Depart(client=self)
+        self._left = depart.done
         try:
-            await self._hub.unregister.send((self, None))
-        except ChannelClosed:  # H6: the room is gone, and everybody in it
-            pass
+            node.hub.unregister.send_nowait(depart)
+        except ChannelClosed:  # H6: the rooms are gone, and everybody in them
+            depart.done.set()
+        return depart.done
 
     async def _discard(self) -> None:
         # A socket that is closed while something unread is in it resets the connection, and the client may never see
@@ -178,12 +324,13 @@ class Session:
     # ---- writing ----
 
     async def _write(self, end_session: Callable[[], None]) -> None:
+        settings = self._node.settings
         try:
             goodbye = await self._write_frames()
-            with anyio.fail_after(self._settings.write_timeout):
+            with anyio.fail_after(settings.write_timeout):
                 await self._stream.send(self._transport.farewell(goodbye))
             await self._stream.send_eof()
-            with anyio.move_on_after(self._settings.linger):
+            with anyio.move_on_after(settings.linger):
                 await self._hung_up.wait()
         except TimeoutError:
             log.info("%s is dropped: a write took too long", self.user or self.sid)
@@ -195,23 +342,11 @@ class Session:
 
     async def _write_frames(self) -> Goodbye:
         """Write what is in the outbox until it is closed; why it is."""
-        framing, limit = self._transport.framing, self._settings.batch
+        settings = self._node.settings
         while True:
             try:
-                frames = await self.outbox.receive_many(_FRAMES)
-            except ChannelClosed as closed:
-                return cast("Goodbye", closed.__cause__)  # N1
-            batch: list[bytes] = []
-            size = 0
-            for frame in frames:
-                data = frame if isinstance(frame, bytes) else frame.framed(framing)
-                if size and size + len(data) > limit:
-                    await self._write_batch(batch)
-                    batch, size = [], 0
-                batch.append(data)
-                size += len(data)
-            await self._write_batch(batch)
-
-    async def _write_batch(self, batch: list[bytes]) -> None:
-        with anyio.fail_after(self._settings.write_timeout):
-            await self._stream.send(batch[0] if len(batch) == 1 else b"".join(batch))
+                batch = await self.outbox.take(_FRAMES, settings.batch)
+            except Goodbye as goodbye:  # N1
+                return goodbye
+            with anyio.fail_after(settings.write_timeout):
+                await self._stream.send(batch[0] if len(batch) == 1 else b"".join(batch))

@@ -43,6 +43,7 @@ class SocketStream(ByteStream):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         self._socket = sock
+        self._sending = False
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """What has arrived, at least one byte."""
@@ -63,6 +64,8 @@ class SocketStream(ByteStream):
 
     async def send(self, item: bytes) -> None:
         """Hand everything to the kernel; a cancelled send may have sent a part."""
+        # Not in a ``finally``: after a part of a message nothing may be written past the rest of it.
+        self._sending = True
         rest = memoryview(item)
         while rest:
             try:
@@ -71,6 +74,19 @@ class SocketStream(ByteStream):
                 await anyio.wait_writable(self._socket)
             except OSError as error:
                 raise anyio.BrokenResourceError from error
+        self._sending = False
+
+    def try_write(self, data: bytes) -> int:
+        """Write what the kernel takes without waiting: how many bytes, 0 while a ``send`` is under way or has failed.
+
+        What is wrong with the socket, if something is, the next ``send`` finds out.
+        """
+        if self._sending:
+            return 0
+        try:
+            return self._socket.send(data)
+        except OSError:  # BlockingIOError is one
+            return 0
 
     async def send_eof(self) -> None:
         """Say that nothing more comes; the other side may go on."""

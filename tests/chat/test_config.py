@@ -46,6 +46,11 @@ def test_switch(text: str, expected: bool) -> None:
         ("drain-timeout", "-1"),
         ("outbox", "7"),
         ("outbox", "1.5"),
+        ("slow", "shout"),
+        ("history", "0"),
+        ("rate", "-1"),
+        ("log-format", "xml"),
+        ("log-level", "loud"),
     ],
 )
 def test_refused(flag: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,217 +1,327 @@
-"""The hub alone, with clients that are nothing but an outbox."""
+"""The hub alone, with clients that are nothing but a list of what they are told, and a broker in memory."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from examples.chat import wire
-from examples.chat.hub import Hub
-from examples.chat.wire import Encoded, Goodbye
-from gochan import Channel, ChannelClosed, Group
+from examples.chat.broker import MemoryEngine
+from examples.chat.config import Settings
+from examples.chat.node import Node, new_node
+from examples.chat.requests import Arrive, Ask, Depart, Enter, Request, ask
+from examples.chat.rooms import Batch, Member
+from examples.chat.supervisor import supervise
+from examples.chat.wire import Encoded, Goodbye, Pos
+from gochan import ChannelClosed, Group
+from gochan.testing import sleep, wait_idle
 
 
 class Pretender:
-    """A client of the hub: a name and an outbox."""
+    """A client of the hub. ``full`` makes it one that cannot take a message."""
 
-    def __init__(self, user: str, capacity: int = 1000) -> None:
+    def __init__(self, user: str) -> None:
         self.user = user
-        self.outbox = Channel[Encoded](capacity)
-        self.dropped: Goodbye | None = None
+        self.rooms: dict[str, Member] = {}
+        self.heard: list[dict[str, Any]] = []
+        self.full = False
+        self.fell_behind: list[Pos] = []
+        self.closed: Goodbye | None = None
 
-    def offer(self, frame: Encoded) -> None:
-        self.outbox.send_nowait(frame)
+    def offer(self, member: Member, batch: Batch) -> None:
+        if self.full:
+            self.behind(member)
+        else:
+            self.heard += [frame.message for frame in batch.frames]
 
-    def drop(self, goodbye: Goodbye) -> None:
-        assert self.dropped is None, "dropped twice"
-        self.dropped = goodbye
-        self.outbox.close(goodbye)
+    def notify(self, room: str, presence: Encoded) -> None:
+        self.heard.append(presence.message)
 
-    def heard(self) -> list[Any]:
-        """What it was told since it was asked last."""
-        messages = []
-        with contextlib.suppress(anyio.WouldBlock, ChannelClosed):
-            while True:
-                messages.append(json.loads(self.outbox.receive_nowait().payload))
-        return messages
+    def answer(self, frame: Encoded) -> None:
+        self.heard.append(frame.message)
+
+    def tell(self, frame: Encoded) -> bool:
+        self.heard.append(frame.message)
+        return not self.full
+
+    def behind(self, member: Member) -> None:
+        member.live = False
+        self.fell_behind.append(member.pos)
+
+    def close(self, goodbye: Goodbye) -> None:
+        self.closed = goodbye
+
+    def offsets(self) -> list[int]:
+        return [message["off"] for message in self.heard if message["t"] == "msg"]
 
 
 @contextlib.asynccontextmanager
-async def hub_running() -> AsyncIterator[Hub]:
-    hub = Hub()
+async def hub_running() -> AsyncIterator[Node]:
+    node = new_node(Settings(), MemoryEngine().broker("here"))
     async with Group() as group:
-        group.go(hub.run)
-        yield hub
-        await settled(hub)
-        hub._check()
-        hub.stop.set()
+        hub = group.go(supervise, node.hub)
+        group.go(node.hub.subscriptions.run)
+        group.go(node.hub.repairs.run)
+        yield node
+        # Whoever leaves makes the hub deliver everything before.
+        await ask(node.hub.unregister, Depart(client=Pretender("nobody")))
+        node.hub._check()
+        node.hub.stop.set()
+        await hub.result()
+        group.cancel()
 
 
-async def settled(hub: Hub) -> None:
-    """The hub takes this, which asks for nothing, when it is through with everything before it."""
-    await hub.unregister.send((Pretender("nobody"), None))
+async def enter(node: Node, client: Pretender, room: str = "a") -> Member:
+    """Join as a session does; nothing of the history."""
+    member = client.rooms[room] = Member(room)
+    await ask(node.hub.register, Enter(client=client, member=member))
+    await node.hub.subscriptions.ready(room)
+    page = await node.broker.history(room, None, 0)
+    await ask(node.hub.register, Arrive(client=client, member=member, reached=page.top, join=wire.Join(1, room)))
+    return member
 
 
-async def join(hub: Hub, *clients: Pretender) -> None:
-    for client in clients:
-        await hub.register.send((client, wire.Join(1, "lobby")))
-    await settled(hub)
-    for client in clients:
-        client.heard()
+async def publish(node: Node, *bodies: str, room: str = "a") -> None:
+    for body in bodies:
+        await node.broker.publish(room, wire.dumps({"from": "eve", "body": body, "ts": 1, "id": 1}))
 
 
-async def test_join_say_leave() -> None:
-    """Who joins is told who is there; who is there is told who joins, what is said, and who leaves."""
+virtual = pytest.mark.gochan(virtual_time=True)
+
+
+@virtual
+async def test_everybody_hears_the_same() -> None:
+    """H3: each member gets each message once, in the order of the offsets, from where it came in."""
     ann, bob = Pretender("ann"), Pretender("bob")
-    async with hub_running() as hub:
-        await join(hub, ann)
-        await hub.register.send((bob, wire.Join(1, "lobby")))
-        await hub.broadcast.send((bob, wire.Say(2, "lobby", "hi")))
-        await hub.unregister.send((bob, wire.Leave(3, "lobby")))
-        await settled(hub)
-        assert [message["t"] for message in bob.heard()] == ["joined", "ack", "msg", "ack"]
-        pres, msg, gone = ann.heard()
-        assert (pres["join"], msg["from"], msg["body"], gone["leave"]) == (["bob"], "bob", "hi", ["bob"])
+    async with hub_running() as node:
+        await enter(node, ann)
+        await publish(node, "1", "2")
+        await wait_idle()
+        await enter(node, bob)
+        await publish(node, *map(str, range(3, 200)))
+        await wait_idle()
+        assert ann.offsets() == list(range(1, 200))
+        assert bob.offsets() == list(range(3, 200))
 
 
-async def test_commands_are_done_in_order() -> None:
-    """H5: a client that leaves and joins and speaks again is understood in that order, every time."""
+@virtual
+async def test_many_messages_are_one_batch() -> None:
+    """What waits is delivered together: the bytes are made once for each format, for all members."""
+    clients = [Pretender(f"user{number}") for number in range(5)]
+    batches: dict[int, Batch] = {}
+    async with hub_running() as node:
+        for client in clients:
+            await enter(node, client)
+            client.offer = lambda member, batch: batches.update({id(batch): batch})  # type: ignore[method-assign,misc]
+        await publish(node, *map(str, range(50)))
+        await wait_idle()
+        assert sum(len(batch.frames) for batch in batches.values()) == 50
+        assert len(batches) < 50
+        for batch in batches.values():
+            data = batch.framed(wire.Framing.LINES, wire.JSON)
+            assert batch.framed(wire.Framing.LINES, wire.JSON) is data
+
+
+@virtual
+async def test_who_falls_behind_is_not_given_more() -> None:
+    """R3: a member that could not take a message gets nothing after it, until it arrives from the history."""
     ann = Pretender("ann")
-    async with hub_running() as hub:
-        await join(hub, ann)
-        for number in range(50):
-            await hub.broadcast.send((ann, wire.Say(number, "lobby", "hi")))
-            await hub.unregister.send((ann, wire.Leave(number, "lobby")))
-            await hub.register.send((ann, wire.Join(number, "lobby")))
-        await settled(hub)
-        assert [message["t"] for message in ann.heard()] == ["ack", "msg", "ack", "joined"] * 50
+    async with hub_running() as node:
+        member = await enter(node, ann)
+        await publish(node, "1")
+        await wait_idle()
+        ann.full = True
+        await publish(node, "2", "3")
+        await wait_idle()
+        ann.full = False
+        await publish(node, "4")
+        await wait_idle()
+        assert (ann.offsets(), ann.fell_behind[0].off, member.last) == ([1], 1, 1)
+        page = await node.broker.history("a", member.pos, 2)
+        await ask(
+            node.hub.register,
+            Arrive(client=ann, member=member, reached=page.events[-1].pos, events=page.events, since=member.pos),
+        )
+        assert ann.offsets() == [1, 2, 3, 4], "the room's own latest messages are the rest"
+        assert member.live
 
 
-async def test_full_outbox() -> None:
-    """H2: who cannot take a message is dropped with 4008, the others are told, and nobody misses anything."""
-    ann, slow = Pretender("ann"), Pretender("slow", capacity=2)
-    async with hub_running() as hub:
-        await join(hub, ann, slow)
-        for number in range(3):
-            await hub.broadcast.send((ann, wire.Say(number, "lobby", "hi")))
-        await settled(hub)
-        assert slow.dropped is not None
-        assert slow.dropped.code == 4008
-        assert [message.get("id", message.get("leave")) for message in ann.heard()] == [
-            0, 0, 1, 1, 2, 2, ["slow"],
-        ]  # fmt: skip
-        assert hub.members == {ann}
-
-
-async def test_dropping_one_may_drop_the_next() -> None:
-    """The news that somebody was dropped can be what another one cannot take: that ends, with a room that is right."""
+@virtual
+async def test_arrival_from_somewhere_else() -> None:
+    """A page that was read for another position is not given: the member may have lost more meanwhile."""
     ann = Pretender("ann")
-    falling = [Pretender(f"slow{size}", capacity=size) for size in range(1, 6)]
-    async with hub_running() as hub:
-        for client in [ann, *falling]:
-            hub.members.add(client)
-            hub.users[client.user] += 1
-        for number in range(2):
-            await hub.broadcast.send((ann, wire.Say(number, "lobby", "hi")))
-        await settled(hub)
-        hub._check()
-        assert hub.members == {ann}
-        assert all(client.dropped is not None for client in falling)
-        told = [name for message in ann.heard() if message["t"] == "pres" for name in message["leave"]]
-        assert sorted(told) == [f"slow{size}" for size in range(1, 6)]
+    async with hub_running() as node:
+        member = await enter(node, ann)
+        await publish(node, "1", "2", "3")
+        await wait_idle()
+        page = await node.broker.history("a", member.pos, 0)
+        member.last = 1
+        await ask(node.hub.register, Arrive(client=ann, member=member, reached=page.top, since=page.top))
+        assert not member.live
+        assert ann.fell_behind[-1].off == 1
 
 
-async def test_closed_outbox() -> None:
-    """Who is on the way out is a member no longer, without being dropped as slow."""
-    ann, gone = Pretender("ann"), Pretender("gone")
-    async with hub_running() as hub:
-        await join(hub, ann, gone)
-        gone.outbox.close()
-        await hub.broadcast.send((ann, wire.Say(1, "lobby", "hi")))
-        await settled(hub)
-        assert gone.dropped is None
-        assert hub.members == {ann}
-        assert ann.heard()[-1]["leave"] == ["gone"]
+@virtual
+async def test_hole_in_front_of_a_live_member() -> None:
+    """R3, whatever the reason: what does not go on where the member is sends it to the history."""
+    ann = Pretender("ann")
+    async with hub_running() as node:
+        member = await enter(node, ann)
+        await publish(node, "1", "2")
+        await wait_idle()
+        member.last = 1
+        await publish(node, "3")
+        await wait_idle()
+        assert (ann.offsets(), ann.fell_behind[0].off, member.live) == ([1, 2], 1, False)
 
 
-async def test_full_outbox_of_the_one_who_asks() -> None:
-    """The one who asks may itself be too slow for the answer: the others hear that it comes, then that it goes."""
-    ann, slow = Pretender("ann"), Pretender("slow", capacity=0)
-    async with hub_running() as hub:
-        await join(hub, ann)
-        await hub.register.send((slow, wire.Join(1, "lobby")))
-        await settled(hub)
-        assert slow.dropped is not None
-        assert hub.members == {ann}
-        assert [(message["join"], message["leave"]) for message in ann.heard()] == [(["slow"], []), ([], ["slow"])]
+@virtual
+async def test_the_last_words() -> None:
+    """Whoever goes hears what was said before, every time: select alone would choose at random."""
+    ann, bob = Pretender("ann"), Pretender("bob")
+    async with hub_running() as node:
+        await enter(node, bob)
+        for turn in range(1, 6):
+            await enter(node, ann)
+            await publish(node, *map(str, range(200)))
+            await ask(node.hub.unregister, Depart(client=ann, leave=wire.Leave(turn, "a")))
+            assert ann.offsets() == list(range(1, 200 * turn + 1))
 
 
+@virtual
+async def test_leaving() -> None:
+    """Who leaves hears what was said before, the ack, and nothing more; who is in no room cannot leave."""
+    ann, bob = Pretender("ann"), Pretender("bob")
+    async with hub_running() as node:
+        await enter(node, ann)
+        await enter(node, bob)
+        await publish(node, "1")
+        await ask(node.hub.unregister, Depart(client=ann, leave=wire.Leave(7, "a")))
+        assert [message["t"] for message in ann.heard][-2:] == ["msg", "ack"]
+        await publish(node, "2")
+        await wait_idle()
+        assert (ann.offsets(), bob.offsets()) == ([1], [1, 2])
+        await ask(node.hub.unregister, Depart(client=ann, leave=wire.Leave(8, "a")))
+        assert ann.heard[-1]["code"] == 409
+        assert ann.rooms == {}
+
+
+@virtual
+async def test_empty_rooms_are_forgotten() -> None:
+    """A room without members costs nothing: not here, not at the broker."""
+    ann = Pretender("ann")
+    async with hub_running() as node:
+        await enter(node, ann, "a")
+        await enter(node, ann, "b")
+        await ask(node.hub.unregister, Depart(client=ann))
+        await wait_idle()
+        assert node.hub.rooms == {}
+        assert node.hub.subscriptions.active == set()
+
+
+@virtual
+async def test_kick() -> None:
+    """Another node may have a user sent away."""
+    async with hub_running() as node:
+        ann: Any = Pretender("ann")
+        node.registry.users["ann"] = {ann: None}
+        await node.broker.control_send("here", {"do": "kick", "user": "ann", "reason": "enough"})
+        await wait_idle()
+        assert (ann.closed.code, ann.closed.reason) == (4503, "enough")
+
+
+@virtual
 async def test_end_closes_the_channels() -> None:
     """H6: nobody waits for a hub that has ended."""
-    hub, ann = Hub(), Pretender("ann")
-    hub.stop.set()
-    await hub.run()
-    for channel, command in (
-        (hub.register, wire.Join(1, "lobby")),
-        (hub.unregister, None),
-        (hub.broadcast, wire.Say(1, "lobby", "hi")),
-        (hub.who, wire.Who(1, "lobby")),
-    ):
+    async with hub_running() as node:
+        hub = node.hub
+    ann = Pretender("ann")
+    requests: list[tuple[Any, Request]] = [
+        (hub.register, Enter(client=ann, member=Member("a"))),
+        (hub.unregister, Depart(client=ann)),
+        (hub.local, Ask(client=ann, command=wire.Who(1, "a"))),
+    ]
+    for channel, request in requests:
         with pytest.raises(ChannelClosed):
-            await channel.send((ann, command))
+            await ask(channel, request)
 
 
+@virtual
 async def test_failure_is_the_cause() -> None:
-    """H6, after a failure: who waits learns why."""
-    hub = Hub()
+    """H6, after a failure too many: who waits learns why."""
+    node = new_node(Settings(), MemoryEngine().broker("here"))
+    ann: Any = Pretender("ann")
     with pytest.raises(ExceptionGroup):
         async with Group() as group:
-            group.go(hub.run)
-            await hub.broadcast.send((None, wire.Say(1, "lobby", "hi")))
+            group.go(supervise, node.hub)
+            for _ in range(6):
+                await ask(node.hub.local, Request(client=ann))
+    assert [message["code"] for message in ann.heard] == [500] * 5
     with pytest.raises(ChannelClosed) as closed:
-        await hub.who.send((Pretender("ann"), wire.Who(1, "lobby")))
-    assert isinstance(closed.value.__cause__, AttributeError)
+        await ask(node.hub.local, Ask(client=ann, command=wire.Who(1, "a")))
+    assert isinstance(closed.value.__cause__, TypeError)
+
+
+@virtual
+async def test_the_budget_is_for_a_time() -> None:
+    """A failure now and then is made good for ever."""
+    async with hub_running() as node:
+        ann: Any = Pretender("ann")
+        for _ in range(20):
+            await ask(node.hub.local, Request(client=ann))
+            await sleep(20)
+        assert node.hub.restarts == 20
 
 
 steps = st.lists(
-    st.tuples(st.sampled_from(["join", "leave", "say", "who", "end", "read", "close"]), st.integers(0, 5)), max_size=60
+    st.tuples(st.sampled_from(["join", "leave", "say", "who", "end", "full", "read", "return"]), st.integers(0, 5)),
+    max_size=60,
 )
 
 
 @given(steps)
 async def test_any_history(steps: list[tuple[str, int]]) -> None:
-    """After any steps the room holds exactly those who joined and neither left, nor were dropped, and _check holds."""
-    clients = [Pretender("ab"[number % 2] + "cd"[number // 4], capacity=4 + number) for number in range(6)]
-    async with hub_running() as hub:
+    """After any steps the rooms are right, and everybody who is live has been given everything since it came."""
+    clients = [Pretender("ab"[number % 2] + "cd"[number // 4]) for number in range(6)]
+    said = 0
+    async with hub_running() as node:
+        hub = node.hub
         for step, number in steps:
             client = clients[number]
+            member = client.rooms.get("a")
             match step:
-                case "join":
-                    await hub.register.send((client, wire.Join(1, "lobby")))
+                case "join" if member is None:
+                    client.heard.clear()
+                    await enter(node, client)
                 case "leave":
-                    await hub.unregister.send((client, wire.Leave(1, "lobby")))
+                    await ask(hub.unregister, Depart(client=client, leave=wire.Leave(1, "a")))
                 case "say":
-                    await hub.broadcast.send((client, wire.Say(1, "lobby", "hi")))
+                    said += 1
+                    await publish(node, str(said))
                 case "who":
-                    await hub.who.send((client, wire.Who(1, "lobby")))
+                    await ask(hub.local, Ask(client=client, command=wire.Who(1, "a")))
                 case "end":
-                    await hub.unregister.send((client, None))
-                case "close":
-                    client.outbox.close()
+                    await ask(hub.unregister, Depart(client=client))
+                case "full" | "read":
+                    client.full = step == "full"
+                case "return" if member is not None and not member.live:
+                    page = await node.broker.history("a", member.pos, 100)
+                    request = Arrive(
+                        client=client, member=member, reached=page.top, events=page.events, since=member.pos
+                    )
+                    await ask(hub.register, request)
                 case _:
-                    client.heard()
-            if client.dropped:
-                clients[number] = Pretender(client.user, capacity=4 + number)
-            await settled(hub)
+                    pass
             hub._check()
-        await settled(hub)
+        await ask(hub.unregister, Depart(client=Pretender("nobody")))
         for client in clients:
-            if client in hub.members:
-                assert client.dropped is None
+            member = client.rooms.get("a")
+            offsets = client.offsets()
+            assert offsets == list(range(offsets[0], offsets[0] + len(offsets))) if offsets else True
+            if member is not None and member.live:
+                assert member.last == said

@@ -62,7 +62,11 @@ MESSAGES: dict[str, tuple[Any, int]] = {
     "second hello": (HELLO, 409),
     "second hello, a bad one": ({**HELLO, "v": 2}, 400),
     "second join": (JOIN, 409),
-    "another room": ({**JOIN, "room": "kitchen"}, 404),
+    "dm without a name": ({"t": "dm", "id": 1, "body": "hi"}, 400),
+    "dm to who is not here": ({"t": "dm", "id": 1, "to": "nobody", "body": "hi"}, 404),
+    "since is a number": ({**JOIN, "since": 7}, 400),
+    "limit is a fraction": ({**JOIN, "limit": 0.5}, 400),
+    "history from nowhere": ({"t": "history", "id": 1, "room": "lobby", "since": {}}, 400),
     "say elsewhere": ({**SAY, "room": "kitchen"}, 409),
     "leave elsewhere": ({"t": "leave", "id": 1, "room": "kitchen"}, 409),
 }
@@ -163,11 +167,15 @@ async def test_messages(connect: Connect) -> None:
                 assert answer["id"] == 1, name
             else:
                 assert "id" not in answer, name
-            await ann.send(SAY)
-            await ann.get("ack", id=1)
-            await ann.get("msg", id=1, body="hi")
-            await control.find("msg", body="hi")
+            await works(ann, control, name)
         await talks(server, control)
+
+
+async def works(ann: Talker, control: Talker, id_: str) -> None:
+    """What one says, with an id of its own, is acknowledged (before or after it comes) and heard by the other."""
+    await ann.send({**SAY, "id": id_})
+    assert sorted([(await ann.receive())["t"], (await ann.receive())["t"]]) == ["ack", "msg"], id_
+    await control.find("msg", id=id_)
 
 
 @pytest.mark.parametrize("connect", TALKERS.values(), ids=TALKERS)
@@ -251,8 +259,11 @@ async def test_too_many_errors(connect: Connect) -> None:
     """Twenty errors in a row end the connection with 4500; a good message in between starts the count again."""
     async with running() as server, connect(server) as ann:
         await ann.hello()
-        await ann.send(*[b"?"] * 19, {"t": "pong", "n": 1}, *[b"?"] * 20, {"t": "ping", "n": 1})
-        for _ in range(39):
+        await ann.send(*[b"?"] * 19, {"t": "ping", "n": 1}, *[b"?"] * 20, {"t": "ping", "n": 2})
+        for _ in range(19):
+            await ann.get("err", code=400)
+        await ann.get("pong", n=1)
+        for _ in range(20):
             await ann.get("err", code=400)
         assert await ann.end() == 4500
 

@@ -103,6 +103,37 @@ def test_a_day_of_a_server(backend: str) -> None:
 
 @POSIX
 @pytest.mark.parametrize("backend", HERE)
+def test_history_outlives_a_restart(backend: str, tmp_path: Path) -> None:
+    """With --data what was acknowledged before the end is there after it: who comes back misses nothing."""
+    hello = {"t": "hello", "v": 1, "user": "ann"}
+    data = ["--data", str(tmp_path / "chat.db"), *BACKENDS[backend]]
+    with server(*data) as chat, chat.talk() as (_, ann):
+        put(ann, hello, {"t": "join", "id": 1, "room": "lobby"}, {"t": "say", "id": 2, "room": "lobby", "body": "one"})
+        joined = next(message for message in iter(lambda: get(ann), None) if message["t"] == "joined")
+        assert next(message for message in iter(lambda: get(ann), None) if message["t"] == "ack")["off"] == 1
+        chat.process.send_signal(signal.SIGTERM)
+        goaway = next(message for message in iter(lambda: get(ann), None) if message["t"] == "goaway")
+        assert goaway["resume"]
+        assert chat.end()[0] == 0
+    since = {"off": joined["off"], "ep": joined["ep"]}
+    with server(*data) as chat, chat.talk() as (_, ann):
+        put(ann, hello, {"t": "join", "id": 1, "room": "lobby", "since": since})
+        put(ann, {"t": "say", "id": 2, "room": "lobby", "body": "one"})
+        joined = next(message for message in iter(lambda: get(ann), None) if message["t"] == "joined")
+        assert (joined["rec"], [message["body"] for message in joined["msgs"]]) == (True, ["one"])
+        ack = get(ann)
+        assert (ack["t"], ack["off"], ack["dup"]) == ("ack", 1, True)
+
+
+@pytest.mark.parametrize("argv", [["--data", "/no/such/place/chat.db"], ["--log-file", "/no/such/place/log"]])
+def test_file_that_cannot_be_used(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1 and one line that names the file."""
+    assert main(["--port", "0", *argv]) == 1
+    assert "/no/such/place" in capsys.readouterr().err
+
+
+@POSIX
+@pytest.mark.parametrize("backend", HERE)
 def test_second_signal(backend: str) -> None:
     """A second Ctrl-C does not wait for a client that never reads."""
     with server(*BACKENDS[backend], "--write-timeout", "60", "--drain-timeout", "60", "--outbox", "100000") as chat:
@@ -116,7 +147,7 @@ def test_second_signal(backend: str) -> None:
             chat.process.send_signal(signal.SIGINT)
             chat.process.send_signal(signal.SIGINT)  # at once: that is the same one, twice
             assert bob.readline() == b""  # it has arrived: who has not spoken is let go
-            time.sleep(0.3)  # real, and longer than the server takes a signal for an echo of the first
+            time.sleep(0.3)  # in real time, as the other process tells a second signal from the first one by it
             assert chat.process.poll() is None
             chat.process.send_signal(signal.SIGINT)
             code, log = chat.end()
@@ -149,7 +180,7 @@ def test_help() -> None:
 def test_failure_is_an_exit_code(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A server that fails is logged with its traceback, and ends the program with 1."""
 
-    async def fail(_: object) -> None:
+    async def fail(*_: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr("examples.chat.server.serve", fail)

@@ -11,14 +11,15 @@ import anyio
 import pytest
 from tests.chat.talkers import BOUND, HELLO, encode
 
-from examples.chat import wire
+from examples.chat.broker import MemoryEngine
 from examples.chat.config import Settings
-from examples.chat.hub import Hub
+from examples.chat.node import new_node
 from examples.chat.session import Session
+from examples.chat.supervisor import supervise
 from examples.chat.transport import Lines
 from examples.chat.wire import Close, Encoded, Goodbye
 from gochan import Channel, Event, Group
-from gochan.testing import sleep
+from gochan.testing import sleep, wait_idle
 
 
 class Held:
@@ -42,6 +43,9 @@ class Held:
     async def send_eof(self) -> None:
         self.input.close()
 
+    def try_write(self, data: bytes) -> int:
+        return 0
+
     def abort(self) -> None:
         self.aborted = True
 
@@ -53,29 +57,30 @@ class Held:
 async def session(**settings: Any) -> AsyncIterator[tuple[Session, Held]]:
     """A session that has had its hello and writes its welcome, which is held."""
     stream: Any = Held()
-    hub = Hub()
-    settings_ = Settings(**settings)
-    session = Session(stream, Lines(stream, b"", settings_.max_size), hub, settings_)
+    node = new_node(Settings(**settings), MemoryEngine().broker("here"))
+    session = Session(stream, Lines(stream, b"", node.settings.max_size), node)
     with anyio.fail_after(BOUND):
         async with Group() as group:
-            group.go(hub.run)
+            group.go(supervise, node.hub)
+            group.go(node.hub.subscriptions.run)
             running = group.go(session.run, anyio.current_time() + BOUND)
             await stream.input.send(encode(HELLO) + b"\n")
             await stream.writing.wait()
             yield session, stream
             await running.result()
-            hub.stop.set()
+            node.hub.stop.set()
+            group.cancel()
 
 
-def frame(number: int, size: int = 0) -> Encoded:
-    return Encoded({"t": "x", "n": number, "x": "x" * size})
+def put(client: Session, number: int, size: int = 0) -> None:
+    client.answer(Encoded({"t": "x", "n": number, "x": "x" * size}))
 
 
 async def test_close_writes_what_is_there() -> None:
     """N1, N2: closed, a session still writes its outbox, in order, then the goodbye that came first."""
     async with session() as (client, stream):
         for number in range(100):
-            client.offer(frame(number))
+            put(client, number)
         client.close(Goodbye(Close.SHUTDOWN, "first"))
         client.close(Goodbye(Close.INTERNAL, "second"))
         stream.let_go.set()
@@ -89,9 +94,9 @@ async def test_drop_does_not() -> None:
     """A client that is dropped gets what is being written, then the goodbye: the rest is forgotten at once."""
     async with session() as (client, stream):
         for number in range(100):
-            client.offer(frame(number))
+            put(client, number)
         client.drop(Goodbye(Close.SLOW, "too slow"))
-        assert len(client.outbox) == 0
+        assert client.outbox.frames == 0
         stream.let_go.set()
     assert [message["t"] for message in stream.messages()] == ["welcome", "goaway"]
 
@@ -101,7 +106,7 @@ async def test_batches() -> None:
     sizes = [10] * 20 + [900] * 3 + [5000] + [10] * 100
     async with session(batch=1000) as (client, stream):
         for number, size in enumerate(sizes):
-            client.offer(frame(number, size))
+            put(client, number, size)
         client.close(Goodbye(Close.NORMAL, "bye"))
         stream.let_go.set()
     assert [message["n"] for message in stream.messages()[1:-1]] == list(range(len(sizes)))
@@ -125,8 +130,9 @@ async def test_hub_that_has_ended() -> None:
     """A session whose hub is gone ends with 4014 when it needs it."""
     async with session() as (client, stream):
         stream.let_go.set()
-        client._hub.stop.set()
-        while not client._hub.broadcast.closed:
+        hub = client._node.hub
+        hub.stop.set()
+        while not hub.register.closed:
             await anyio.sleep(0)
         await stream.input.send(encode({"t": "join", "id": 1, "room": "lobby"}) + b"\n")
     assert stream.messages()[-1]["code"] == 4014
@@ -135,49 +141,102 @@ async def test_hub_that_has_ended() -> None:
 async def test_what_comes_after_the_goodbye_is_not_obeyed() -> None:
     """Commands that arrive when the session is closed already do nothing: nobody hears of them."""
     async with session() as (client, stream):
-        observer = Observer()
-        await client._hub.register.send((observer, wire.Join(1, "lobby")))
         client.close(Goodbye(Close.SHUTDOWN, "the server stops"))
         await stream.input.send(encode({"t": "join", "id": 1, "room": "lobby"}) + b"\n")
         while len(stream.input):
             await anyio.sleep(0)
+        assert client._node.hub.rooms == {}
         stream.let_go.set()
     assert [message["t"] for message in stream.messages()] == ["welcome", "goaway"]
-    assert observer.heard == ["joined"]
 
 
 @pytest.mark.gochan(virtual_time=True)
-async def test_hub_hears_of_the_end_however_busy_it_is() -> None:
-    """N3: a session that is cut off waits for the hub to take its leave, cancelled or not."""
-    stream: Any = Held()
-    hub, observer = Hub(), Observer()
-    client = Session(stream, Lines(stream, b"", 1000), hub, Settings(write_timeout=7))
-    hub.members |= {client, observer}
-    hub.users.update(["", "observer"])
-    with anyio.fail_after(BOUND):
-        async with Group() as group:
-            running = group.go(client.run, anyio.current_time() + BOUND)
-            await stream.input.send(encode(HELLO) + b"\n")
-            await sleep(7)
-            assert stream.aborted
-            assert hub.unregister.statistics().senders_waiting == 1
-            hub.users.update({"": -1, "ann": 1})
-            group.go(hub.run)
-            await running.result()
-            hub.stop.set()
-    assert hub.members == {observer}
-    assert observer.heard == ["pres"]
+async def test_context_ends_with_the_session() -> None:
+    """N1: whoever works for a session sees its end at once, and why."""
+    async with session() as (client, stream):
+        assert client.ctx.err is None
+        goodbye = Goodbye(Close.KICKED, "enough")
+        client.drop(goodbye)
+        assert client.ctx.cause is goodbye
+        stream.let_go.set()
 
 
-class Observer:
-    """A member of the room that notes what it hears."""
+@pytest.mark.gochan(virtual_time=True)
+async def test_drain_waits_for_the_command() -> None:
+    """What the client is waiting for is still done and answered, then it is told to come back."""
+    async with session() as (client, stream):
+        stream.let_go.set()
+        broker: Any = client._node.broker
+        publish, asked, answered = broker.publish, Event(), Event()
 
-    user = "observer"
+        async def slowly(*args: Any, **more: Any) -> Any:
+            asked.set()
+            await answered.wait()
+            return await publish(*args, **more)
 
-    def __init__(self) -> None:
-        self.heard: list[str] = []
+        broker.publish = slowly
+        for message in ({"t": "join", "id": 1, "room": "a"}, {"t": "say", "id": 2, "room": "a", "body": "hi"}):
+            await stream.input.send(encode(message) + b"\n")
+        await stream.input.send(encode({"t": "say", "id": 3, "room": "a", "body": "too late"}) + b"\n")
+        await asked.wait()
+        client.drain(Goodbye(Close.SHUTDOWN, "the server stops", after_ms=70, resume=True))
+        await sleep(3)
+        answered.set()
+    kinds = [message["t"] for message in stream.messages() if message["t"] != "msg"]
+    assert kinds == ["welcome", "joined", "ack", "goaway"]
+    assert (stream.messages()[-1]["after_ms"], stream.messages()[-1]["resume"]) == (70, True)
 
-    def offer(self, frame: Encoded) -> None:
-        self.heard.append(json.loads(frame.payload)["t"])
 
-    def drop(self, goodbye: Goodbye) -> None: ...
+@pytest.mark.gochan(virtual_time=True)
+async def test_broker_that_hangs() -> None:
+    """What takes too long is refused with 504, which may be tried again; the session stays."""
+    async with session(broker_timeout=3) as (client, stream):
+        stream.let_go.set()
+        broker: Any = client._node.broker
+        broker.publish = lambda *_, **__: Event().wait()
+        for message in ({"t": "join", "id": 1, "room": "a"}, {"t": "say", "id": 2, "room": "a", "body": "hi"}):
+            await stream.input.send(encode(message) + b"\n")
+        await sleep(10)
+        error = stream.messages()[-1]
+        assert (error["code"], error["id"], error["temp"]) == (504, 2, True)
+        client.close(Goodbye(Close.NORMAL, "bye"))
+
+
+class Sluggish(Held):
+    """A socket that takes so many bytes at once."""
+
+    def __init__(self, takes: int) -> None:
+        super().__init__()
+        self.takes = takes
+
+    def try_write(self, data: bytes) -> int:
+        self.written.append(data[: self.takes])
+        return len(self.written[-1])
+
+
+@pytest.mark.gochan(virtual_time=True)
+@pytest.mark.parametrize("takes", [0, 1, 7, 100_000])
+async def test_direct_write(takes: int) -> None:
+    """N2: whatever the socket takes at once, every frame is whole and in order, with those that are queued."""
+    stream: Any = Sluggish(takes)
+    node = new_node(Settings(outbox=10_000), MemoryEngine().broker("here"))
+    client = Session(stream, Lines(stream, b"", 1000), node)
+    stream.let_go.set()
+    async with Group() as group:
+        group.go(supervise, node.hub)
+        running = group.go(client.run, anyio.current_time() + BOUND)
+        await stream.input.send(encode(HELLO) + b"\n")
+        for number in range(100):
+            put(client, number)
+            if number % 3 == 0:
+                await wait_idle()
+            if number % 10 == 0:
+                await stream.input.send(encode({"t": "ping", "n": number}) + b"\n")
+        await wait_idle()
+        client.close(Goodbye(Close.NORMAL, "bye"))
+        await running.result()
+        group.cancel()
+    messages = stream.messages()
+    assert [message["n"] for message in messages if message["t"] == "x"] == list(range(100))
+    assert [message["n"] for message in messages if message["t"] == "pong"] == list(range(0, 100, 10))
+    assert (client.direct > 30) is (takes == 100_000)

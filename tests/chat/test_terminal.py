@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import anyio
@@ -17,9 +18,10 @@ from anyio.abc import Process
 from tests.chat.talkers import BOUND, running
 
 from examples.chat.client import Client
-from examples.chat.line_editor import ERASE, LineEditor, LineSplitter
+from examples.chat.client.line_editor import ERASE, LineEditor, LineSplitter
+from examples.chat.client.looks import Plain, choose
+from examples.chat.client.screen import Screen, safe
 from examples.chat.server import Server
-from examples.chat.terminal import safe
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(["src", os.environ.get("PYTHONPATH", "")])}
@@ -50,7 +52,7 @@ async def test_a_pipe_is_said(backend_name: str, options: list[str]) -> None:
         address = f"127.0.0.1:{server.port}"
     assert (code, complaints) == (0, "")
     assert output.splitlines() == [
-        f"* you are in the lobby of {address} with nobody else; /help lists commands",
+        f"* you are in #lobby of {address} with nobody else; /help lists commands",
         "ada: hello",
         "* here: ada",
         "* there is no /nope; /help lists what there is",
@@ -74,6 +76,57 @@ async def test_a_message_that_is_too_long(backend_name: str) -> None:
         code, output, _ = await visit(server, backend_name, "x" * 100_000 + "\nshort\n")
     assert code == 0
     assert output.splitlines()[1:] == ["* not sent: longer than 8000 characters", "ada: short"]
+
+
+async def test_rooms_and_people(backend_name: str) -> None:
+    """Several rooms, direct messages and the history, each where it belongs; wrong use is told."""
+    typed = "one\n/join kitchen\ntwo\n/rooms\n/who lobby\n/msg ada psst\n/msg\n/leave\nback\n/history 1\n/leave\nlost\n"
+    async with running() as server:
+        async with Client.connect("127.0.0.1", server.port, user="bob") as bob:
+            await bob.join("lobby")
+            for word in ("unseen", "once", "twice"):
+                await bob.say("lobby", word)
+        code, output, complaints = await visit(server, backend_name, typed, "--history", "2")
+    assert (code, complaints) == (0, "")
+    shown = [line.removeprefix("#lobby ") for line in output.splitlines()]  # by then it may not be the only room
+    lines = [line for line in shown if not line.startswith("* you are in #lobby")]
+    assert sorted(lines) == sorted([
+        "bob: once",
+        "bob: twice",
+        "ada: one",
+        "* you are in #kitchen with nobody else",
+        "#kitchen ada: two",
+        "* rooms: #lobby, #kitchen",
+        "* here: ada",
+        "ada (to you): psst",
+        "you (to ada): psst",
+        "* it is used so: /msg NAME TEXT",
+        "* you left #kitchen",
+        "ada: back",
+        "* the last 1 messages in #lobby:",
+        "ada: back",
+        "* you left #lobby",
+        "* you are in no room; /join one",
+    ])  # fmt: skip
+
+
+async def test_the_server_comes_back(backend_name: str) -> None:
+    """A lost connection is told and mended; what is said meanwhile waits, and /quit does not."""
+    async with running() as server:
+        port = server.port
+        async with visitor(server, backend_name) as process:
+            await read_until(process, "you are in")
+            server.stop.set()
+            await read_until(process, "trying again")
+            assert process.stdin is not None
+            await process.stdin.send(b"meanwhile\n")
+            async with running(port=port) as again:
+                await read_until(process, "ada: meanwhile")
+                again.stop.set()
+                await read_until(process, "trying again")
+                await process.stdin.send(b"never\n/quit\n")
+                with anyio.fail_after(BOUND):
+                    assert await process.wait() == 0
 
 
 async def test_nobody_listens(backend_name: str) -> None:
@@ -116,9 +169,9 @@ async def test_nobody_reads_the_output(backend_name: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def visitor(server: Server, backend: str) -> AsyncIterator[Process]:
+async def visitor(server: Server, backend: str, *options: str) -> AsyncGenerator[Process, None]:
     """A visit that goes on: the input stays open."""
-    async with await anyio.open_process(command(server.port, backend), cwd=ROOT, env=ENVIRONMENT) as process:
+    async with await anyio.open_process(command(server.port, backend, *options), cwd=ROOT, env=ENVIRONMENT) as process:
         try:
             yield process
         finally:
@@ -143,7 +196,7 @@ async def test_a_signal_leaves(backend_name: str, number: signal.Signals) -> Non
         process.send_signal(number)
         with anyio.fail_after(BOUND):
             assert await process.wait() == 0
-            while server.hub.members:
+            while server.sessions:
                 await anyio.sleep(0.001)
         assert process.stderr is not None
         with pytest.raises(anyio.EndOfStream):
@@ -152,7 +205,7 @@ async def test_a_signal_leaves(backend_name: str, number: signal.Signals) -> Non
 
 async def test_others_are_shown_while_nobody_types(backend_name: str) -> None:
     """Waiting for input keeps nothing from being shown; when the server stops, so does the client, and says why."""
-    async with running() as server, visitor(server, backend_name) as process:
+    async with running() as server, visitor(server, backend_name, "--once") as process:
         await read_until(process, "you are in")
         async with Client.connect("127.0.0.1", server.port, user="bob") as bob:
             await bob.join("lobby")
@@ -190,7 +243,7 @@ async def test_on_a_terminal(backend_name: str) -> None:
             await bob.join("lobby")
             environment = {**ENVIRONMENT, "TERM": "xterm", "NO_COLOR": "1"}
             async with await anyio.open_process(
-                command(server.port, backend_name),
+                command(server.port, backend_name, "--plain"),
                 stdin=theirs,
                 stdout=theirs,
                 stderr=theirs,
@@ -202,7 +255,7 @@ async def test_on_a_terminal(backend_name: str) -> None:
                 await see("hello\x1b[1D")
                 seen = ""
                 await bob.say("lobby", "psst")
-                await see(f"bob: psst\r\n{ERASE}> hello\x1b[1D")
+                await see(f"bob: psst\r\n{ERASE}#lobby> hello\x1b[1D")
                 os.write(ours, b"\r")
                 await see("ada: hello\r\n")
                 os.write(ours, b"\x04")
@@ -221,6 +274,42 @@ def test_what_is_dangerous_is_not_printed() -> None:
     """Control characters, and those that turn or break a line, are replaced; every script and emoji stays."""
     assert safe("a\x1b[2Jb\x07\x9bc\x7f\u202ed\u2028e\r") == "a�[2Jb��c��d�e�"
     assert safe("tab\there\r\nΩ 日本 مرحبا 👩‍👩‍👧\n") == "tab here\nΩ 日本 مرحبا 👩‍👩‍👧\n"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_rich_and_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With rich long messages are wrapped, and nothing that was typed is its markup; without it the lines are plain."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("NO_COLOR", "1")
+    screen = Screen(output := Terminal(), "ada", edit=False, plain=True)
+    screen.message("", "bob", "[bold]plain[/bold]", 0)
+    screen.table("Title", [("a", "b")])
+    assert output.getvalue().splitlines()[0].endswith(" bob: [bold]plain[/bold]")
+    assert output.getvalue().splitlines()[1:] == ["Title", "  a  b"]
+    pytest.importorskip("rich", reason="no rich: pip install rich")
+    screen = Screen(output := Terminal(), "ada", edit=False)
+    screen.message("kitchen", "bob", "[bold]word[/bold] :smile: " * 3, 0)
+    screen.note("a [red]note")
+    screen.table("Title", [("[a]", "b")])
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", output.getvalue()).splitlines()
+    assert "#kitchen bob [bold]word" in lines[0]
+    assert ":smile:" in "".join(lines)
+    assert all(len(line) <= 40 for line in lines)
+    assert any("a [red]note" in line for line in lines)
+    assert any("[a]" in line for line in lines)
+
+
+def test_without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is not installed nobody misses it, and nobody who pipes the output gets it."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    assert isinstance(choose(Terminal(), plain=False), Plain)
+    assert isinstance(choose(io.StringIO(), plain=False), Plain)
 
 
 def test_lines_of_a_pipe() -> None:

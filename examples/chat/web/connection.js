@@ -1,17 +1,20 @@
-// One user's place in the room, over as many WebSockets as it takes.
+// One user's place in the chat, over as many WebSockets as it takes.
 //
-// A message of ours is pending until the server has acknowledged it, and is sent again under the same id after a new
-// connection.
+// What we say in a room is pending until the server has acknowledged it, and is sent again under the same id after a new
+// connection. A direct message is sent once: it would be said twice. In which rooms we are, and what was heard last
+// there, outlives the connection, and brings what was missed.
 
-const ROOM = "lobby";
+import { Recovery } from "./recovery.js";
+
 const PROTOCOL = "gochat.json";
+const RECENT = 50; // messages to begin with
 
 // Seconds. Full jitter: after a restart of the server its clients must not come back all at once.
 const BACKOFF = { first: 0.2, limit: 20, healthyAfter: 30 };
 // A browser does not show WebSocket's own pings, so a dead line is only found by asking.
 const WELCOME_WITHIN = 10;
-const PING_EVERY = 25;
-const PONG_WITHIN = 10;
+const PING_EVERY = 10;
+const SILENCE = 20;
 
 const LOST = 1006;
 const NOT_JSON = 1007;
@@ -23,36 +26,44 @@ const comesBack = (code) => !FATAL.has(code) && !(code >= 4500 && code < 4600);
 export const randomId = () =>
   Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
-/** `room` is told what happens: connecting, joined, message, presence, sent, failed, problem, waiting, ended, refused. */
+/**
+ * `page` is told what happens: connecting, open, latency, joined, message, gap, presence, direct, sent, failed, past,
+ * denied, problem, waiting, ended, refused.
+ */
 export class Connection {
   #user;
-  #room;
+  #page;
+  #rooms = new Map(); // name -> Recovery
   #socket = null;
-  #ready = false; // the room is joined
-  #readyAt = 0;
-  #joinedBefore = false;
-  #unacked = new Map(); // id -> body, in the order in which they were said
+  #welcome = false;
+  #openedAt = 0;
+  #session = {};
+  #says = new Map(); // id -> what was said and not acknowledged, in order
+  #asked = new Map(); // id -> what this connection was asked for: joins, leaves, direct messages, the past
   #failures = 0;
   #goaway = null;
   #timers = [];
-  #heartbeat = { asked: 0, number: 0 };
+  #heardAt = 0;
+  #beat = null;
+  #number = 0;
 
-  constructor(user, room) {
+  constructor(user, page, rooms = []) {
     this.#user = user;
-    this.#room = room;
+    this.#page = page;
+    for (const room of rooms) this.#rooms.set(room, new Recovery());
   }
 
   open() {
     this.#forgetSocket();
     const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`, PROTOCOL);
     this.#socket = socket;
-    this.#room.connecting();
+    this.#page.connecting();
     // A socket that was given up may still speak.
     const current = (handle) => (event) => this.#socket === socket && handle(event);
-    socket.onopen = current(() => this.#send({ t: "hello", v: 1, user: this.#user }));
+    socket.onopen = current(() => this.#send({ t: "hello", v: 1, user: this.#user, ...this.#session }));
     socket.onmessage = current((event) => this.#receive(event.data));
     socket.onclose = current((event) => this.#lost(event.code, event.reason));
-    this.#after(WELCOME_WITHIN, () => this.#ready || this.#lost(LOST, "the server does not answer"));
+    this.#after(WELCOME_WITHIN, () => this.#welcome || this.#lost(LOST, "the server does not answer"));
   }
 
   close() {
@@ -60,9 +71,38 @@ export class Connection {
     this.#forgetSocket();
   }
 
-  say(id, body) {
-    this.#unacked.set(id, body);
-    if (this.#ready && !this.#goaway) this.#send({ t: "say", id, room: ROOM, body });
+  join(room) {
+    if (this.#rooms.has(room)) return;
+    this.#rooms.set(room, new Recovery());
+    if (this.#ready) this.#enter(room);
+  }
+
+  leave(room) {
+    this.#rooms.delete(room);
+    for (const [id, say] of this.#says) if (say.room === room) this.#says.delete(id);
+    if (this.#ready) this.#ask({ t: "leave", room });
+  }
+
+  say(room, id, body) {
+    const say = { t: "say", id, room, body };
+    this.#says.set(id, say);
+    if (this.#ready && this.#rooms.get(room)?.member) this.#send(say);
+  }
+
+  /** Whether it was sent at all. */
+  tell(id, to, body) {
+    if (this.#ready) this.#ask({ t: "dm", id, to, body });
+    return this.#ready;
+  }
+
+  /** What was said before a position, the newest first; or from it on, if there is a gap behind it. */
+  past(room, since, gap = null) {
+    if (this.#ready) this.#ask({ t: "history", room, since, limit: gap ? 300 : RECENT, rev: !gap }, gap);
+    return this.#ready;
+  }
+
+  get #ready() {
+    return this.#welcome && !this.#goaway;
   }
 
   #receive(data) {
@@ -72,23 +112,31 @@ export class Connection {
     } catch {
       return this.#lost(NOT_JSON, "the server sent something that is not JSON");
     }
+    this.#heardAt = Date.now();
+    const room = this.#rooms.get(message?.room);
     switch (message?.t) {
       case "welcome":
-        return this.#send({ t: "join", id: randomId(), room: ROOM });
+        return this.#welcomed(message);
       case "joined":
-        return this.#joined(message.members ?? []);
+        return this.#joined(message, room);
       case "msg":
-        return this.#room.message(message);
+        return room && this.#tell(message.room, room.live(message));
+      case "lag":
+        return room && this.#tell(message.room, room.lagged(message.n));
+      case "resync":
+        return room && this.#tell(message.room, room.lost());
+      case "dm":
+        return this.#page.direct(message);
       case "ack":
-        if (this.#unacked.delete(message.id)) this.#room.sent(message.id);
-        return;
+        return this.#acknowledged(message);
+      case "history":
+        return this.#answered(message);
       case "pres":
-        return this.#room.presence(message.join ?? [], message.leave ?? []);
+        return room && this.#page.presence(message.room, message.join ?? [], message.leave ?? []);
       case "ping":
         return this.#send({ t: "pong", n: message.n });
       case "pong":
-        this.#heartbeat.asked = 0;
-        return;
+        return this.#pong(message.n);
       case "goaway":
         this.#goaway = message; // the server closes; what is said from now on waits for the next connection
         return;
@@ -97,44 +145,105 @@ export class Connection {
     }
   }
 
-  #joined(members) {
-    this.#ready = true;
-    this.#readyAt = Date.now();
-    this.#room.joined(members, this.#joinedBefore);
-    this.#joinedBefore = true;
-    for (const [id, body] of this.#unacked) this.#send({ t: "say", id, room: ROOM, body });
-    this.#heartbeat.asked = 0;
-    this.#every(PING_EVERY, () => this.#ask());
+  #welcomed({ sid, secret, resumed }) {
+    this.#welcome = true;
+    this.#openedAt = this.#heardAt = Date.now();
+    this.#session = secret ? { sid, secret } : {};
+    this.#page.open(resumed === true);
+    for (const room of this.#rooms.keys()) this.#enter(room);
+    this.#ping();
+    this.#every(PING_EVERY, () => this.#ping());
   }
 
-  #ask() {
+  #enter(room) {
+    const { last } = this.#rooms.get(room);
+    this.#ask({ t: "join", room, ...(last ? { since: last } : { limit: RECENT }) });
+  }
+
+  #joined(message, room) {
+    this.#asked.delete(message.id);
+    if (!room) return; // left meanwhile
+    const again = room.member;
+    const steps = room.joined(message);
+    this.#page.joined(message.room, message.members ?? [], again);
+    this.#tell(message.room, steps);
+    for (const say of this.#says.values()) if (say.room === message.room) this.#send(say);
+  }
+
+  #tell(room, steps) {
+    for (const { message, gap } of steps) message ? this.#page.message(room, message) : this.#page.gap(room, gap);
+  }
+
+  #acknowledged({ id, delivered }) {
+    const asked = this.#asked.get(id);
+    this.#asked.delete(id);
+    if (this.#says.delete(id)) this.#page.sent(id);
+    else if (asked?.t === "dm")
+      delivered === 0 ? this.#page.failed(id, `${asked.to} is not here`) : this.#page.sent(id);
+  }
+
+  #answered({ id, room, msgs, complete }) {
+    const asked = this.#asked.get(id);
+    this.#asked.delete(id);
+    if (asked) this.#page.past(room, asked.rev ? [...msgs].reverse() : msgs, complete === true, asked.gap);
+  }
+
+  #error({ id, code, msg, temp, retry_ms: retry }) {
+    const reason = String(msg);
+    const asked = this.#asked.get(id);
+    this.#asked.delete(id);
+    if (this.#says.delete(id) || asked?.t === "dm") return this.#page.failed(id, reason);
+    if (!this.#welcome) return temp ? this.#lost(LOST, reason, retry) : this.#refused(`${reason} (${code})`);
+    if (asked?.t === "leave") return; // it was none any more
+    if (asked?.t !== "join") return this.#page.problem(reason);
+    // For now we are not let in: another connection will try again. It is no way to stay without what is said.
+    if (temp) return this.#lost(LOST, `${asked.room}: ${reason}`, retry);
+    this.#rooms.delete(asked.room);
+    this.#page.denied(asked.room, reason);
+  }
+
+  #refused(reason) {
+    this.#forgetSocket();
+    this.#page.refused(reason);
+  }
+
+  // Signs of life.
+
+  #ping() {
     // Looked at with each ping, not by a timer of its own: hidden pages have their timers held back.
-    if (this.#heartbeat.asked && Date.now() - this.#heartbeat.asked > PONG_WITHIN * 1000)
-      return this.#lost(LOST, "the server does not answer");
-    this.#heartbeat.asked ||= Date.now();
-    this.#send({ t: "ping", n: ++this.#heartbeat.number });
+    if (Date.now() - this.#heardAt > SILENCE * 1000) return this.#lost(LOST, "the server does not answer");
+    this.#beat ??= { n: ++this.#number, at: performance.now() };
+    this.#send({ t: "ping", n: this.#beat.n });
   }
 
-  #error({ id, code, msg, temp }) {
-    const body = this.#unacked.get(id);
-    if (this.#unacked.delete(id)) return this.#room.failed(id, body, String(msg));
-    if (this.#ready) return this.#room.problem(String(msg));
-    if (temp) return this.#lost(LOST, String(msg));
-    this.#forgetSocket();
-    this.#room.refused(`${msg} (${code})`);
+  #pong(n) {
+    if (this.#beat?.n !== n) return;
+    const took = performance.now() - this.#beat.at;
+    this.#beat = null;
+    this.#page.latency(took);
   }
 
-  #lost(code, reason) {
+  // The socket.
+
+  #lost(code, reason, retry = 0) {
     const away = this.#goaway;
-    const wasHealthy = this.#ready && Date.now() - this.#readyAt > BACKOFF.healthyAfter * 1000;
+    const lasted = this.#welcome ? Date.now() - this.#openedAt : 0;
+    const direct = [...this.#asked.values()].filter(({ t }) => t === "dm");
     this.#forgetSocket();
+    for (const { id } of direct) this.#page.failed(id, "the connection was lost, it may have arrived");
     if (away && code < 4000) [code, reason] = [away.code, away.reason];
-    if (!comesBack(code)) return this.#room.ended(reason || "the connection was closed", code);
-    if (wasHealthy) this.#failures = 0;
+    if (!comesBack(code)) return this.#page.ended(reason || "the connection was closed", code);
+    if (lasted > BACKOFF.healthyAfter * 1000) this.#failures = 0;
     const window = Math.min(BACKOFF.limit, BACKOFF.first * 2 ** this.#failures++);
-    const seconds = (away?.after_ms ?? 0) / 1000 + Math.random() * window;
-    this.#room.waiting(seconds, reason);
+    const seconds = Math.max(away?.after_ms ?? 0, retry) / 1000 + Math.random() * window;
+    this.#page.waiting(seconds, reason);
     this.#after(seconds, () => this.open());
+  }
+
+  #ask(message, gap = null) {
+    const asked = { id: randomId(), ...message };
+    this.#asked.set(asked.id, { ...asked, gap });
+    this.#send(asked);
   }
 
   #send(message) {
@@ -143,8 +252,9 @@ export class Connection {
 
   #forgetSocket() {
     const socket = this.#socket;
-    this.#socket = this.#goaway = null;
-    this.#ready = false;
+    this.#socket = this.#goaway = this.#beat = null;
+    this.#welcome = false;
+    this.#asked.clear();
     this.#timers.splice(0).forEach(clearTimeout);
     socket?.close();
   }

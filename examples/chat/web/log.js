@@ -34,32 +34,80 @@ const isPending = (entry) => entry.classList.contains("pending");
 /** What makes a message the same as another one. Short ids are typed by people, and may come again. */
 const keyOf = (from, id) => (typeof id === "string" && id.length >= 16 ? `${id} ${from}` : null);
 
-/** The messages and notes. Those of ours that the server has not sent back yet stay at the end, in order. */
+/**
+ * The messages and notes of one conversation. Those of ours that the server has not sent back yet stay at the end, in
+ * order. Only one log is on the page at a time.
+ */
 export class Log {
-  #list = $("log");
+  #list = element("ol", "log");
   #scroll = $("scroll");
   #newer = $("newer");
+  #earlier = $("earlier");
+  #shown = false;
   #following = true; // the end is in sight
   #top = 0; // where the last scrolling went
   #timer = 0;
   #unread = 0;
   #known = new Map(); // key of a message -> its entry
+  oldest = null; // the position of the first message, if there may be earlier ones
 
-  constructor() {
+  /** Put it on the page, where the reader left it. */
+  show() {
+    this.#shown = true;
+    this.#list.id = "log";
+    // All of it is not news.
+    this.#scroll.ariaLive = "off";
+    $("past").replaceChildren(this.#list);
+    setTimeout(() => (this.#scroll.ariaLive = "polite"), 100);
     this.#newer.onclick = () => this.#follow();
     this.#scroll.onscroll = () => this.#look();
-    // The keyboard of a phone takes half of the log away.
-    new ResizeObserver(() => this.#tidy()).observe(this.#scroll);
+    this.#earlier.hidden = !this.oldest;
+    this.#newer.hidden = !this.#unread;
+    this.#newer.textContent = this.#unreadText();
+    this.#scroll.scrollTop = this.#following ? this.#scroll.scrollHeight : this.#top;
+    this.#top = this.#scroll.scrollTop;
+  }
+
+  hide() {
+    this.#shown = false;
+    this.#list.removeAttribute("id");
+    this.#list.remove();
+  }
+
+  /** The size of what it is shown in has changed: the keyboard of a phone takes half of it away. */
+  resized() {
+    if (this.#shown) this.#tidy();
   }
 
   note(text, kind = "") {
     this.#add(element("li", `note ${kind}`, text));
   }
 
+  /** Says that something is missing, with a way to get it. */
+  gap(text, fill) {
+    const entry = element("li", "note error");
+    this.#missing(entry, text, fill);
+    this.#add(entry);
+  }
+
+  #missing(entry, text, fill) {
+    entry.textContent = `${text} `;
+    if (!fill) return;
+    const button = element("button", "inline", "Show what there is");
+    button.onclick = () => fill(entry) && button.remove();
+    entry.append(button);
+  }
+
+  /** What was missing is shown now; or a part of it, and `text` says that of the rest. */
+  filled(entry, text = "", fill = null) {
+    if (text) this.#missing(entry, text, fill);
+    else entry.remove();
+  }
+
   /** Shows what we say, before the server has seen it. */
   pending(id, user, body) {
     const key = keyOf(user, id);
-    const entry = this.#known.get(key) ?? this.#message(key, user, body, Date.now(), true);
+    const entry = this.#known.get(key) ?? this.#message(key, { from: user, body, ts: Date.now() }, true);
     this.#fate(entry, "pending", "Sending…");
     this.#list.append(entry);
     this.#regroup(entry);
@@ -69,23 +117,28 @@ export class Log {
   sent(id, user) {
     const entry = this.#known.get(keyOf(user, id));
     if (entry) this.#fate(entry, "", "");
+    return Boolean(entry);
   }
 
   failed(id, user, reason, retry) {
     const entry = this.#known.get(keyOf(user, id));
+    if (!entry) return false;
     const button = element("button", "inline", "Try again");
-    button.onclick = retry;
+    button.onclick = () => retry(entry.querySelector(".body").textContent);
     this.#fate(entry, "failed", `Not sent: ${reason}. `, button);
+    return true;
   }
 
   /** Shows what somebody said; whether that is news. */
-  message({ from, body, ts, id }, user) {
+  message(said, user) {
+    const { from, id, off, ep } = said;
     const key = keyOf(from, id);
     const known = this.#known.get(key);
     if (!known) {
-      const entry = this.#message(key, String(from), String(body), Number(ts), from === user);
+      const entry = this.#message(key, said, from === user);
       entry.dataset.placed = "yes";
       this.#add(entry);
+      this.#begins(off, ep);
       return true;
     }
     // Sent again because its ack was lost, it comes twice; the first one counts.
@@ -97,10 +150,43 @@ export class Log {
     return false;
   }
 
+  /** Shows what was said earlier: at the beginning, or where there is a gap. What is shown stays where it is. */
+  past(messages, complete, user, gap) {
+    const below = this.#scroll.scrollHeight - this.#scroll.scrollTop;
+    const before = gap ?? this.#list.firstElementChild;
+    let next = gap;
+    while (next && !next.dataset.off) next = next.nextElementSibling;
+    let shown = 0;
+    for (const said of messages) {
+      if (next?.dataset.ep === said.ep && said.off >= Number(next?.dataset.off)) break;
+      const key = keyOf(said.from, said.id);
+      if (this.#known.has(key)) continue;
+      shown += 1;
+      const entry = this.#message(key, said, said.from === user);
+      entry.dataset.placed = "yes";
+      this.#list.insertBefore(entry, before);
+      this.#regroup(entry);
+    }
+    this.#regroup(before);
+    if (!gap) {
+      const { off, ep } = messages[0] ?? {};
+      this.oldest = complete || off === undefined ? null : { off, ep };
+      this.#earlier.hidden = !this.oldest;
+    }
+    if (this.#shown) this.#scroll.scrollTop = this.#scroll.scrollHeight - below;
+    return shown;
+  }
+
   clear() {
     this.#list.replaceChildren();
     this.#known.clear();
     this.#follow();
+  }
+
+  #begins(off, ep) {
+    if (this.oldest || this.#list.querySelectorAll(".message[data-placed]").length !== 1) return;
+    this.oldest = off > 1 ? { off, ep } : null;
+    if (this.#shown) this.#earlier.hidden = !this.oldest;
   }
 
   #fate(entry, state, ...content) {
@@ -109,8 +195,9 @@ export class Log {
     entry.querySelector(".fate").replaceChildren(...content);
   }
 
-  #message(key, from, body, ms, own) {
-    const when = new Date(Number.isFinite(ms) ? ms : Date.now());
+  #message(key, said, own) {
+    const from = String(said.from);
+    const when = new Date(Number.isFinite(said.ts) ? said.ts : Date.now());
     const entry = element("li", own ? "message own" : "message");
     entry.dataset.sender = from;
     entry.dataset.ms = String(when.getTime());
@@ -119,11 +206,12 @@ export class Log {
     time.dateTime = when.toISOString();
     const about = element("div", "about");
     about.append(element("span", "sender", from), time);
-    const text = element("div", "body", body);
+    const text = element("div", "body", String(said.body));
     text.dir = "auto";
     text.title = calendar.format(when);
     entry.append(avatar(from), about, text);
     if (own) entry.append(element("div", "fate"));
+    if (Number.isSafeInteger(said.off)) Object.assign(entry.dataset, { off: said.off, ep: said.ep });
     if (key) {
       entry.dataset.key = key;
       this.#known.set(key, entry);
@@ -144,8 +232,13 @@ export class Log {
     this.#tidySoon();
     if (this.#following || !entry.classList.contains("message")) return;
     this.#unread += 1;
-    this.#newer.textContent = `${this.#unread} new ${this.#unread === 1 ? "message" : "messages"} ↓`;
+    if (!this.#shown) return;
+    this.#newer.textContent = this.#unreadText();
     this.#newer.hidden = false;
+  }
+
+  #unreadText() {
+    return `${this.#unread} new ${this.#unread === 1 ? "message" : "messages"} ↓`;
   }
 
   #regroup(...entries) {
@@ -168,7 +261,7 @@ export class Log {
   #read() {
     this.#following = true;
     this.#unread = 0;
-    this.#newer.hidden = true;
+    if (this.#shown) this.#newer.hidden = true;
   }
 
   /** Where the reader has scrolled to. Only going up leaves the end: it also runs away when something is added. */
@@ -186,14 +279,24 @@ export class Log {
   #tidy() {
     clearTimeout(this.#timer);
     this.#timer = 0;
-    this.#look(); // the event of a scrolling may still be on its way
-    while (this.#list.childElementCount > SIZE) {
-      const oldest = this.#list.firstElementChild;
-      this.#known.delete(oldest.dataset.key);
-      oldest.remove();
-    }
+    if (this.#shown) this.#look(); // the event of a scrolling may still be on its way
+    this.#shorten();
     this.#regroup(this.#list.firstElementChild);
+    if (!this.#shown) return;
     if (this.#following) this.#scroll.scrollTop = this.#scroll.scrollHeight;
     this.#top = this.#scroll.scrollTop;
+  }
+
+  #shorten() {
+    const size = this.#following ? SIZE : 5 * SIZE; // what was asked for is not taken away while it is read
+    if (this.#list.childElementCount <= size) return;
+    while (this.#list.childElementCount > size) {
+      const first = this.#list.firstElementChild;
+      this.#known.delete(first.dataset.key);
+      first.remove();
+    }
+    const { off, ep } = this.#list.querySelector(".message[data-off]")?.dataset ?? {};
+    this.oldest = off === undefined ? null : { off: Number(off), ep };
+    if (this.#shown) this.#earlier.hidden = !this.oldest;
   }
 }

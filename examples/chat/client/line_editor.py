@@ -65,7 +65,7 @@ class LineEditor:
     def __init__(self, write: Callable[[str], object], columns: Callable[[], int], prompt: str = "> ") -> None:
         self._write = write
         self._columns = columns
-        self._prompt = prompt
+        self.prompt = prompt
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._pending = ""
         self._text = ""
@@ -95,7 +95,7 @@ class LineEditor:
 
     def show(self) -> None:
         """Draw the line, which is as much of it as fits, with the cursor in sight."""
-        room = max(self._columns() - _width(self._prompt) - 1, 8)
+        room = max(self._columns() - _width(self.prompt) - 1, 8)
         start, end = self._cursor, self._cursor
         used = 0
         while start > 0 and used + _width(self._text[start - 1]) <= room:
@@ -106,7 +106,7 @@ class LineEditor:
             used += _width(self._text[end])
             end += 1
         back = used - before
-        self._write(ERASE + self._prompt + self._text[start:end] + (f"\x1b[{back}D" if back else ""))
+        self._write(ERASE + self.prompt + self._text[start:end] + (f"\x1b[{back}D" if back else ""))
 
     def _press(self, key: str, lines: list[str]) -> None:
         if key in "\r\n":

@@ -6,25 +6,19 @@ from collections.abc import Iterator
 from typing import Final, Protocol
 
 from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from . import wire
+from .. import wire
+from .backoff import LOST
+from .events import Disconnected
 
 MAX_MESSAGE: Final = 1024 * 1024  # of what a server may send; its own limit for clients is far lower
-LOST: Final = 1006  # WebSocket's code for a connection that ended without a goodbye
-
-
-class Disconnected(ConnectionError):
-    """The connection has ended."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(f"{reason} ({code})")
-        self.code = code
-        self.reason = reason
+PREFACE: Final = b"GCP1"
 
 
 class Framing(Protocol):
@@ -84,13 +78,52 @@ class Lines:
         return None
 
 
-class WebSocket:
-    """WebSocket text messages; pings and the closing handshake are answered by the protocol itself."""
+class Prefixed:
+    """Four bytes that say how long the message is, and the message."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def request(self) -> bytes:
+        return PREFACE
+
+    def ready(self) -> bool:
+        return True
+
+    def feed(self, data: bytes) -> list[bytes]:
+        self._rest += data
+        payloads: list[bytes] = []
+        start = 0
+        while len(self._rest) >= start + 4:
+            size = int.from_bytes(self._rest[start : start + 4], "big")
+            if size > MAX_MESSAGE:
+                raise Disconnected(wire.Close.TOO_BIG, "the server sent a message that is too long")
+            if len(self._rest) < start + 4 + size:
+                break
+            payloads.append(bytes(self._rest[start + 4 : start + 4 + size]))
+            start += 4 + size
+        del self._rest[:start]
+        return payloads
+
+    def owed(self) -> bytes:
+        return b""
+
+    def frame(self, payload: bytes) -> bytes:
+        return len(payload).to_bytes(4, "big") + payload
+
+    def closing(self) -> Disconnected | None:
+        return None
+
+
+class WebSocket:
+    """WebSocket messages; pings and the closing handshake are answered by the protocol itself."""
+
+    def __init__(self, host: str, port: int, subprotocol: str = wire.SUBPROTOCOL, *, binary: bool = False) -> None:
         address = f"[{host}]" if ":" in host else host
+        self._subprotocol = subprotocol
+        self._binary = binary
         self._protocol = ClientProtocol(
-            parse_uri(f"ws://{address}:{port}/ws"), subprotocols=[Subprotocol(wire.SUBPROTOCOL)], max_size=MAX_MESSAGE
+            parse_uri(f"ws://{address}:{port}/ws"), subprotocols=[Subprotocol(subprotocol)], max_size=MAX_MESSAGE
         )
         self._fragments = bytearray()
 
@@ -105,9 +138,12 @@ class WebSocket:
         self._protocol.receive_data(data)
         payloads = list(self._messages())
         if error := self._protocol.handshake_exc:
-            raise Disconnected(wire.Close.PROTOCOL_ERROR, f"there is no chat at this address: {error}")
+            response = error.response if isinstance(error, InvalidStatus) else None
+            busy = response is not None and response.status_code >= 500  # the server, or a proxy before it: for now
+            code = LOST if busy else wire.Close.PROTOCOL_ERROR
+            raise Disconnected(code, f"there is no chat at this address: {error}")
         if self.ready() and self._protocol.subprotocol is None:
-            raise Disconnected(wire.Close.PROTOCOL_ERROR, f"the server does not speak {wire.SUBPROTOCOL}")
+            raise Disconnected(wire.Close.PROTOCOL_ERROR, f"the server does not speak {self._subprotocol}")
         return payloads
 
     def _messages(self) -> Iterator[bytes]:
@@ -127,7 +163,10 @@ class WebSocket:
     def frame(self, payload: bytes) -> bytes:
         if not self.ready():
             return b""
-        self._protocol.send_text(payload)
+        if self._binary:
+            self._protocol.send_binary(payload)
+        else:
+            self._protocol.send_text(payload)
         return self.owed()
 
     def closing(self) -> Disconnected | None:

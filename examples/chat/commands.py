@@ -1,0 +1,118 @@
+"""Commands: what a session does with each thing that its client may ask, once it has said hello."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final, assert_never
+
+import anyio
+
+from . import wire
+from .broker.base import Unavailable
+from .downstream import Notice
+from .membership import PAGE, fitting, refusal
+from .requests import Ask, Depart, ask
+from .wire import Close, Code, Goodbye, WireError
+
+if TYPE_CHECKING:
+    from .node import Node
+    from .session import Session
+
+log = logging.getLogger(__name__)
+
+_HISTORY: Final = 50
+
+
+class Commands:
+    """One session's commands, one after the other."""
+
+    def __init__(self, session: Session, node: Node) -> None:
+        self.busy = False
+        self.afterwards: Goodbye | None = None
+        """What ends the session when the command that is being obeyed is done."""
+        self._session = session
+        self._node = node
+        self._spans = node.telemetry.tracer
+        self._said = node.telemetry.metrics.counter("gochat_said_total", "Messages said in rooms", ("outcome",))
+        self._seconds = node.telemetry.metrics.histogram("gochat_publish_seconds", "From a say to its place")
+
+    async def obey(self, command: wire.Command) -> None:
+        """Do it, and see that it is answered.
+
+        Raises:
+            WireError: it is refused.
+            Goodbye: the client, or the server, does not go on.
+        """
+        self.busy = True
+        try:
+            await self._obey(command)
+        finally:
+            self.busy = False
+        if self.afterwards is not None:
+            raise self.afterwards
+
+    async def _obey(self, command: wire.Command) -> None:
+        session, hub = self._session, self._node.hub
+        match command:
+            case wire.Say():
+                await self._say(command)
+            case wire.Join():
+                await session.memberships.join(command)
+            case wire.Leave():
+                await ask(hub.unregister, Depart(client=session, leave=command))
+            case wire.Who() | wire.Dm():
+                await ask(hub.local, Ask(client=session, command=command))
+            case wire.History():
+                await self._history(command)
+            case wire.Ping():
+                await session.reply(wire.pong(command.n))
+            case wire.Pong():
+                pass  # the session has seen to it
+            case wire.Bye():
+                raise Goodbye(Close.NORMAL, "bye")
+            case wire.Hello():
+                raise WireError(Code.CONFLICT, "hello is said once")
+            case _ as never:
+                assert_never(never)
+
+    async def _say(self, say: wire.Say) -> None:
+        session, node = self._session, self._node
+        session.memberships.need(say.room, say.id)
+        begun = anyio.current_time()
+        with self._spans.span("say", say.tp, room=say.room, sid=session.sid) as span:
+            fields: dict[str, Any] = {
+                "from": session.user,
+                "body": say.body,
+                "ts": time.time_ns() // 1_000_000,
+                "id": say.id,
+            }
+            if span.traceparent is not None:
+                fields["tp"] = span.traceparent
+            try:
+                with anyio.fail_after(node.settings.broker_timeout):
+                    # The id makes it idempotent for its user: 1 and "1" are two.
+                    key = f"{session.user}\n{say.id!r}"
+                    published = await node.broker.publish(say.room, wire.dumps(fields), key=key)
+            except (Unavailable, TimeoutError) as error:
+                self._said.inc(1, "refused")
+                raise refusal(error, say.id) from None
+            self._said.inc(1, "duplicate" if published.duplicate else "said")
+            self._seconds.observe(anyio.current_time() - begun)
+            log.debug("%s says %s in %s", session.user, say.id, say.room)
+            if node.downstream is not None and not published.duplicate:
+                node.downstream.offer(Notice(say.room, session.user, say.body, say.id, fields["ts"], span.traceparent))
+        await session.reply(wire.ack(say.id, say.room, pos=published.pos, dup=True if published.duplicate else None))
+
+    async def _history(self, asked: wire.History) -> None:
+        await self._session.has_read()
+        limit = min(_HISTORY if asked.limit is None else asked.limit, PAGE)
+        try:
+            with anyio.fail_after(self._node.settings.broker_timeout):
+                page = await self._node.broker.history(asked.room, asked.since, limit, asked.rev)
+        except (Unavailable, TimeoutError) as error:
+            raise refusal(error, asked.id) from None
+        events = fitting(page.events)
+        msgs = [wire.published(event.room, event.pos, wire.loads(event.payload)) for event in events]
+        complete = page.complete and len(events) == len(page.events)
+        await self._session.reply(wire.history(asked.id, asked.room, page.top, msgs, complete))
