@@ -20,7 +20,4 @@ from .base import Unavailable as Unavailable
 from .local import LocalBroker as LocalBroker
 from .local import LocalEngine as LocalEngine
 from .memory import MemoryEngine as MemoryEngine
-from .recovery import Cursor as Cursor
-from .recovery import Step as Step
-from .recovery import advance as advance
 from .window import Window as Window

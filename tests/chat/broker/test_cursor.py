@@ -9,8 +9,9 @@ import pytest
 from hypothesis import event as note
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.chat.broker.cursor import Cursor, Step
 
-from examples.chat.broker import Cursor, Event, HistoryPage, Pos, Resync, Step
+from examples.chat.broker import Event, HistoryPage, Pos, Resync
 from examples.chat.broker.window import part
 
 

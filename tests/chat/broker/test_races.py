@@ -9,9 +9,10 @@ from typing import Literal
 import anyio
 import pytest
 from tests.chat.broker.clusters import EXPLORED, Cluster, offsets, pending
+from tests.chat.broker.cursor import Cursor, advance
 
 import gochan
-from examples.chat.broker import Broker, Cursor, Event, Pos, Published, Resync, Unavailable, advance
+from examples.chat.broker import Broker, Event, Pos, Published, Resync, Unavailable
 from examples.chat.broker.window import Window
 from gochan import ChannelClosed, Group
 from gochan.testing import CancelOutcome, cancel_sweep, explore

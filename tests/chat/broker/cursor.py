@@ -45,8 +45,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ..wire.commands import Pos
-from .base import Broker, Event, HistoryPage
+from examples.chat.broker import Broker, Event, HistoryPage, Pos
 
 EVENTS: Final = 256
 SIZE: Final = 1024 * 1024
