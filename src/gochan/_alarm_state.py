@@ -21,12 +21,11 @@ Prior art
 from __future__ import annotations
 
 from math import inf
-from threading import get_ident
 from typing import Any
 
 from ._case import Case
 from ._core.alarms import Alarm
-from ._core.driver import Driver, TimeBound, here, threads, uninterruptible
+from ._core.driver import Driver, TimeBound, uninterruptible
 from ._core.waiter import SelectEntry
 from ._core.waitqueue import EMPTY, WaitQueue, WatchedQueue
 
@@ -58,17 +57,6 @@ class AlarmState(TimeBound):
     def ready(self) -> bool:
         """Whether the value is there for one who comes now (M2)."""
         return self.waiters.head is None and self.now() >= self.due()
-
-    async def turn(self) -> Driver:
-        """What every operation begins with."""
-        driver = self.driver
-        if here() is not driver.home or (len(threads) > 1 and driver.ident != get_ident()):
-            driver = self.enter()
-        if driver.budget:
-            driver.budget -= 1
-        else:
-            await driver.pause()
-        return driver
 
     @uninterruptible
     async def next(self, driver: Driver, item: Any = None) -> Any:

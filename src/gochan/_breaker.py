@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from math import inf
-from threading import get_ident
 from typing import Any, TypeVar, cast, final, overload
 
 from typing_extensions import TypeVarTuple, Unpack
@@ -14,7 +13,7 @@ from typing_extensions import TypeVarTuple, Unpack
 from ._breaker_state import BreakerState, Settings, State, Ticket
 from ._callables import _is_async, is_coroutine, refuse_uncallable
 from ._clocked import checked_clock, in_nanoseconds
-from ._core.driver import here, threads, uninterruptible
+from ._core.driver import uninterruptible
 from ._rolling_counts import Counts
 from ._seconds import duration
 from ._sync.primitive import Primitive
@@ -250,13 +249,7 @@ class CircuitBreaker(Primitive):
         """
         refuse_uncallable(fn, "CircuitBreaker.call()")
         state = self._state
-        driver = state.driver
-        if here() is not driver.home or (len(threads) > 1 and driver.ident != get_ident()):
-            driver = state.enter()
-        if driver.budget:
-            driver.budget -= 1
-        else:
-            await driver.pause()
+        driver = await state.begin()
         ticket = self._enter()
         try:
             result = fn(*args)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from threading import get_ident
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar, final
 
@@ -13,7 +12,7 @@ import anyio
 from ._broadcast_state import BroadcastState
 from ._case import Case
 from ._channel_state import CLOSED, PENDING
-from ._core.driver import Driver, here, threads, uninterruptible
+from ._core.driver import Driver, uninterruptible
 from ._core.waiter import SelectEntry
 from ._errors import ChannelClosed, check_cause
 from ._no_copies import no_copies
@@ -129,13 +128,7 @@ class Broadcast(Generic[T]):
             three
         """
         state = self._state
-        driver = state.driver
-        if here() is not driver.home or (len(threads) > 1 and driver.ident != get_ident()):
-            driver = state.enter()
-        if driver.budget:
-            driver.budget -= 1
-        else:
-            await driver.pause()
+        driver = await state.begin()
         outcome = state.put(value)
         if outcome is PENDING:
             outcome = await driver.park(state.publishing(driver), value)

@@ -6,13 +6,12 @@ import math
 import sys
 from collections.abc import Callable
 from numbers import Real
-from threading import get_ident
 from typing import Any, final
 
 from ._clocked import FOREVER, checked_clock, in_nanoseconds
 from ._context import Context, check_context
 from ._context_node import Node, fresh_err
-from ._core.driver import Driver, here, threads, uninterruptible
+from ._core.driver import Driver, uninterruptible
 from ._errors import DeadlineExceeded
 from ._limiter_state import LimiterState, SleepCase
 from ._seconds import period
@@ -292,13 +291,7 @@ class Limiter(Primitive):
         if ctx is not None:
             check_context(ctx, "Limiter.wait()")
         state = self._state
-        driver = state.driver
-        if here() is not driver.home or (len(threads) > 1 and driver.ident != get_ident()):
-            driver = state.enter()
-        if driver.budget:
-            driver.budget -= 1
-        else:
-            await driver.pause()
+        driver = await state.begin()
         bucket = state.bucket
         if n > bucket.burst and bucket.rate != math.inf:
             raise ValueError(f"wait(n={n}) on {self!r} would wait for ever: ask for at most the burst, {bucket.burst}")

@@ -30,7 +30,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine, Hashable
 from sys import _getframe
-from threading import get_ident
 from types import FrameType
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast, final
 
@@ -38,7 +37,7 @@ import anyio
 from typing_extensions import TypeVarTuple, Unpack
 
 from ._callables import is_coroutine, refuse_uncallable
-from ._core.driver import Driver, LoopBound, here, threads, uninterruptible
+from ._core.driver import Driver, LoopBound, uninterruptible
 from ._errors import Cancelled
 from ._event import Signal, _SignalState
 from ._goroutine import Goroutine
@@ -249,13 +248,7 @@ class SingleFlight(Primitive, Generic[K, T]):
         _hashable(key, "SingleFlight.do()")
         refuse_uncallable(fn, "SingleFlight.do()")
         state = self._state
-        driver = state.driver
-        if here() is not driver.home or (len(threads) > 1 and driver.ident != get_ident()):
-            driver = state.enter()
-        if driver.budget:
-            driver.budget -= 1
-        else:
-            await driver.pause()
+        driver = await state.begin()
         while True:
             flight = state.flights.get(key)
             led = flight is None

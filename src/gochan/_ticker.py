@@ -34,10 +34,10 @@ class _TickerState(AlarmState):
 
     def __init__(self, period: float) -> None:
         super().__init__("a Ticker")
-        self.begin(period)
+        self.restart(period)
 
     @uninterruptible
-    def begin(self, period: float) -> None:
+    def restart(self, period: float) -> None:
         self.stopped = False
         self.period = max(period, SHORTEST)
         self.start = self.now()
@@ -137,7 +137,7 @@ class Ticker:
         """
         period = positive(period, "the period of a Ticker")
         self._state.check()
-        self._state.begin(period)
+        self._state.restart(period)
 
     async def wait(self) -> float:
         """Wait for the next tick: the loop's time at which it was due.
@@ -155,7 +155,7 @@ class Ticker:
             True
         """
         state = self._state
-        tick: float = await state.next(await state.turn())
+        tick: float = await state.next(await state.begin())
         return tick
 
     def __aiter__(self) -> Ticker:
@@ -163,7 +163,7 @@ class Ticker:
 
     async def __anext__(self) -> float:
         state = self._state
-        driver = await state.turn()
+        driver = await state.begin()
         tick: Any = _STOPPED if state.stopped else await state.next(driver, _ITERATION)
         if tick is _STOPPED:
             raise StopAsyncIteration

@@ -107,7 +107,7 @@ class Timer:
             True
         """
         state = self._state
-        due: float = await state.next(await state.turn())
+        due: float = await state.next(await state.begin())
         return due
 
     def __case__(self) -> Case[float]:

@@ -254,6 +254,21 @@ class LoopBound:
         self.driver = driver
         return driver
 
+    @uninterruptible
+    async def begin(self) -> Driver:
+        """What every operation that may wait begins with: whose loop it is, and the budget (D3).
+
+        The hottest ones have it written out: the call costs as much as all of it.
+        """
+        driver = self.driver
+        if here() is not driver.home or (len(threads) > 1 and driver.ident != get_ident()):
+            driver = self.enter()
+        if driver.budget:
+            driver.budget -= 1
+        else:
+            await driver.pause()
+        return driver
+
     def check(self) -> None:
         """The same for operations that cannot wait; these may also be used where no loop runs."""
         driver = self.driver

@@ -26,14 +26,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import update_wrapper
-from threading import get_ident
 from typing import Any, Final, Literal, TypeVar, cast, final, overload
 
 import anyio
 from typing_extensions import TypeVarTuple, Unpack
 
 from gochan._callables import is_coroutine, refuse_uncallable
-from gochan._core.driver import Driver, LoopBound, here, threads, uninterruptible
+from gochan._core.driver import Driver, LoopBound, uninterruptible
 from gochan._core.waitqueue import EMPTY, WaitQueue
 
 from .primitive import Primitive
@@ -168,13 +167,7 @@ class Once(Primitive):
         """
         refuse_uncallable(fn, "Once.do()")
         state = self._state
-        driver = state.driver
-        if here() is not driver.home or (len(threads) > 1 and driver.ident != get_ident()):
-            driver = state.enter()
-        if driver.budget:
-            driver.budget -= 1
-        else:
-            await driver.pause()
+        driver = await state.begin()
         if state.phase != "done" and (turn := await state.turn(driver)):
             try:
                 outcome: Any = fn(*args)
@@ -227,13 +220,7 @@ def once_value(fn: Any) -> Callable[[], Coroutine[Any, Any, Any]]:
 
     async def get() -> Any:
         nonlocal fn, value, failure
-        driver = state.driver
-        if here() is not driver.home or (len(threads) > 1 and driver.ident != get_ident()):
-            driver = state.enter()
-        if driver.budget:
-            driver.budget -= 1
-        else:
-            await driver.pause()
+        driver = await state.begin()
         if state.phase != "done" and (turn := await state.turn(driver)):
             try:
                 outcome = fn()

@@ -25,14 +25,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from sys import _getframe
-from threading import get_ident
 from typing import Any, TypeVar, cast, final
 
 from typing_extensions import TypeVarTuple, Unpack
 
 from gochan._callables import refuse_plain
 from gochan._case import Case
-from gochan._core.driver import Driver, LoopBound, here, threads, uninterruptible
+from gochan._core.driver import Driver, LoopBound, uninterruptible
 from gochan._core.waiter import SelectEntry
 from gochan._core.waitqueue import EMPTY, Entry, WaitQueue
 from gochan._goroutine import Goroutine
@@ -210,13 +209,7 @@ class WaitGroup(Primitive):
             away
         """
         state = self._state
-        driver = state.driver
-        if here() is not driver.home or (len(threads) > 1 and driver.ident != get_ident()):
-            driver = state.enter()
-        if driver.budget:
-            driver.budget -= 1
-        else:
-            await driver.pause()
+        driver = await state.begin()
         if state.count:
             await driver.park(state.waiting(driver))
 
