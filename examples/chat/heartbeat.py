@@ -2,7 +2,7 @@
 
     heart = Heartbeat(interval=25.0, floor=2.0, ceiling=20.0, metrics=...);  group.go(heart.run)
     pulse = heart.watch(session)      session: .sid, .ping(nonce) and .drop(goodbye), neither of which waits
-    pulse.heard()  at every byte      pulse.pong(nonce)  at every pong      pulse.stop()  at the end
+    pulse.heard()  whenever bytes come      pulse.pong(nonce)  at every pong      pulse.stop()  at the end
 
 Shape
     A wheel of 25 slots; every second it turns by one and visits the sessions in that slot. A session has one place on
@@ -15,8 +15,9 @@ Invariants
     W1  A pulse is in exactly one slot until it is stopped, then in none.
     W2  Any byte is life: it ends a suspicion at once. Only a pong that names an open ping is a measurement (Karn, R3).
     W3  A client is dropped only after two pings in a row were followed by silence, the second for twice as long.
-    W4  The wheel moves by one slot a tick and never makes up for ticks that it missed: while this process does not
-        run (a stopped container, a laptop asleep) nobody is silent, it just does not listen.
+    W4  Who is not listened to is not silent. The wheel moves by one slot a tick and never makes up for ticks that it
+        missed, while this process did not run (a stopped container, a laptop asleep); and a session that is busy with
+        a command of its client, and does not read meanwhile, is not due until it listens again.
     W5  ``counts`` is how many pulses are in each state.
     W6  What one peer raises is its own end, not the wheel's.
 
@@ -82,7 +83,19 @@ class Peer(Protocol):
 class Pulse:
     """One session on the wheel; made by ``Heartbeat.watch``."""
 
-    __slots__ = ("_due", "_heart", "_misses", "_nonces", "_peer", "_silent", "_slot", "home", "life", "rtt")
+    __slots__ = (
+        "_due",
+        "_heart",
+        "_misses",
+        "_nonces",
+        "_peer",
+        "_silent",
+        "_slot",
+        "home",
+        "life",
+        "listening",
+        "rtt",
+    )
 
     def __init__(self, heart: Heartbeat, peer: Peer, rtt: RttEstimator) -> None:
         self._heart = heart
@@ -93,6 +106,8 @@ class Pulse:
         """What is known of the client now."""
         self.rtt = rtt
         """Its round trips."""
+        self.listening = True
+        """Whether the session reads what its client sends (W4); the session says so."""
         self._slot: dict[Pulse, None] | None = None
         self._due = 0  # the tick at which it is visited
         self._nonces: dict[int, float] = {}  # open pings, by when they were sent; at most two
@@ -180,6 +195,10 @@ class Heartbeat:
 
     def _visit(self, pulse: Pulse) -> None:
         try:
+            if pulse._silent and not pulse.listening:
+                pulse._nonces.clear()  # how long the answer lay unread is no measurement
+                self._move(pulse, self._tick + 1)
+                return
             if not pulse._silent:
                 if pulse._nonces and self._tick % SLOTS != pulse.home:
                     self._go_home(pulse)  # it spoke, though it did not answer: no miss

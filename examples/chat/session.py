@@ -49,7 +49,7 @@ from .registry import new_secret
 from .requests import Depart
 from .rooms import Batch, Member
 from .telemetry import bound
-from .transport import Stream, Transport
+from .transport import Stream, Transport, unheard
 from .wire import Close, Code, Encoded, Goodbye, Json, WireError
 
 log = logging.getLogger(__name__)
@@ -223,13 +223,18 @@ class Session:
         return Goodbye(Close.INTERNAL, "internal error")
 
     async def _converse(self) -> None:
+        pulse = self._pulse
+        heard = unheard if pulse is None else pulse.heard
         while True:
-            payload = await self._transport.read(self.outbox.control)
+            payload = await self._transport.read(self.outbox.control, heard)
             if self.outbox.goodbye is not None:
                 return
-            if self._pulse is not None:
-                self._pulse.heard()
+            if pulse is None:
+                await self._one(payload)
+                continue
+            pulse.listening = False
             await self._one(payload)
+            pulse.listening = True
 
     async def _hello(self) -> None:
         try:

@@ -8,6 +8,7 @@ from .base import Source as Source
 from .base import Stream as Stream
 from .base import Transport as Transport
 from .base import recognise as recognise
+from .base import unheard as unheard
 from .lines import Lines as Lines
 from .memory import MemoryPipe as MemoryPipe
 from .memory import MemoryStream as MemoryStream

@@ -12,6 +12,7 @@ of a frame) or has been passed (a line), not when it is complete.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from typing import Final, Protocol
 
@@ -80,8 +81,8 @@ class Transport(Protocol):
         """What their bytes mean."""
         ...
 
-    async def read(self, replies: SendChannel[bytes]) -> bytes | bytearray:
-        """The next message; ``replies`` takes what the framing itself answers.
+    async def read(self, replies: SendChannel[bytes], heard: Callable[[], None] = ...) -> bytes | bytearray:
+        """The next message; ``replies`` takes what the framing itself answers, ``heard`` is told when bytes come.
 
         Raises:
             Goodbye: there will be none.
@@ -110,14 +111,20 @@ def recognise(received: bytes | bytearray) -> Opening | None:
     return Opening.HTTP if b"A" <= received[:1] <= b"Z" else Opening.LINES
 
 
-async def receive(stream: Source) -> bytes:
+def unheard() -> None:
+    """For whoever does not need to know when bytes come."""
+
+
+async def receive(stream: Source, heard: Callable[[], None]) -> bytes:
     """More bytes, or the goodbye of a client that has left."""
     try:
-        return await stream.receive(_READ)
+        received = await stream.receive(_READ)
     except anyio.EndOfStream:
         raise Goodbye(Close.NORMAL, "the client left") from None
     except anyio.BrokenResourceError:
         raise Goodbye(Close.NORMAL, "the connection broke") from None
+    heard()
+    return received
 
 
 def last_messages(goodbye: Goodbye, framing: Framing, codec: Codec) -> bytes:

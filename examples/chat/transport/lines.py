@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gochan import SendChannel
 
 from ..wire import JSON, Close, Framing, Goodbye
-from .base import Source, last_messages, receive
+from .base import Source, last_messages, receive, unheard
 
 
 class Lines:
@@ -25,12 +27,12 @@ class Lines:
         self._searched = 0
         self._max_size = max_size
 
-    async def read(self, replies: SendChannel[bytes]) -> bytes | bytearray:
+    async def read(self, replies: SendChannel[bytes], heard: Callable[[], None] = unheard) -> bytes | bytearray:
         """The next line."""
         buffer = self._buffer
         while (end := buffer.find(b"\n", self._searched)) < 0 and len(buffer) <= self._max_size:
             self._searched = len(buffer)
-            buffer += await receive(self._stream)
+            buffer += await receive(self._stream, heard)
         if not 0 <= end <= self._max_size:
             raise Goodbye(Close.TOO_BIG, f"a line is at most {self._max_size} bytes")
         line = buffer[:end]

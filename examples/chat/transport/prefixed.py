@@ -5,12 +5,13 @@ Servers begin with no preface: what they send is messages from the first byte on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from gochan import SendChannel
 
 from ..wire import Close, Codec, Framing, Goodbye
-from .base import Source, last_messages, receive
+from .base import Source, last_messages, receive, unheard
 
 _HEADER: Final = 4
 
@@ -32,20 +33,20 @@ class Prefixed:
         self._buffer = bytearray(received)
         self._max_size = max_size
 
-    async def read(self, replies: SendChannel[bytes]) -> bytes | bytearray:
+    async def read(self, replies: SendChannel[bytes], heard: Callable[[], None] = unheard) -> bytes | bytearray:
         """The next message."""
-        await self._have(_HEADER)
+        await self._have(_HEADER, heard)
         end = _HEADER + int.from_bytes(self._buffer[:_HEADER], "big")
         if end > _HEADER + self._max_size:
             raise Goodbye(Close.TOO_BIG, f"a message is at most {self._max_size} bytes")
-        await self._have(end)
+        await self._have(end, heard)
         message = self._buffer[_HEADER:end]
         del self._buffer[:end]
         return message
 
-    async def _have(self, size: int) -> None:
+    async def _have(self, size: int, heard: Callable[[], None]) -> None:
         while len(self._buffer) < size:
-            self._buffer += await receive(self._stream)
+            self._buffer += await receive(self._stream, heard)
 
     def farewell(self, goodbye: Goodbye) -> bytes:
         """A goaway."""

@@ -8,7 +8,7 @@ here: a text message must be UTF-8, fragments are put together, and a close reas
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from websockets.exceptions import NegotiationError
@@ -20,7 +20,7 @@ from websockets.typing import Subprotocol
 from gochan import SendChannel
 
 from ..wire import SUBPROTOCOL, Close, Framing, Goodbye, codecs
-from .base import Source, receive
+from .base import Source, receive, unheard
 
 # Fragments without content do not count against the size of a message, and would never end it.
 _MAX_FRAGMENTS: Final = 65536
@@ -62,7 +62,7 @@ class WebSocket:
         self._fragments = 0
         self._refused: Goodbye | None = None
 
-    async def read(self, replies: SendChannel[bytes]) -> bytes | bytearray:
+    async def read(self, replies: SendChannel[bytes], heard: Callable[[], None] = unheard) -> bytes | bytearray:
         """The next message, put together from its fragments."""
         protocol = self._protocol
         while not self._messages:
@@ -71,7 +71,7 @@ class WebSocket:
             if protocol.state is not OPEN:
                 raise self._ended()
             data, self._received = self._received, b""
-            protocol.receive_data(data or await receive(self._stream))
+            protocol.receive_data(data or await receive(self._stream, heard))
             for event in protocol.events_received():
                 if self._refused is None:
                     self._take(cast("Frame", event))
