@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import anyio
@@ -13,7 +15,7 @@ from .broker.base import Unavailable
 from .downstream import Notice
 from .membership import PAGE, fitting, refusal
 from .requests import Ask, Depart, ask
-from .wire import Close, Code, Goodbye, WireError
+from .wire import Close, Code, Encoded, Goodbye, WireError
 
 if TYPE_CHECKING:
     from .node import Node
@@ -61,8 +63,10 @@ class Commands:
                 await session.memberships.join(command)
             case wire.Leave():
                 await ask(hub.unregister, Depart(client=session, leave=command))
-            case wire.Who() | wire.Dm():
-                await ask(hub.local, Ask(client=session, command=command))
+            case wire.Who():
+                await self._who(command)
+            case wire.Dm():
+                await self._direct_message(command)
             case wire.History():
                 await self._history(command)
             case wire.Ping():
@@ -89,14 +93,14 @@ class Commands:
             }
             if span.traceparent is not None:
                 fields["tp"] = span.traceparent
+            # The id makes it idempotent for its user: 1 and "1" are two.
+            key = f"{session.user}\n{say.id!r}"
             try:
-                with anyio.fail_after(node.settings.broker_timeout):
-                    # The id makes it idempotent for its user: 1 and "1" are two.
-                    key = f"{session.user}\n{say.id!r}"
+                async with self._asking_broker(say.id):
                     published = await node.broker.publish(say.room, wire.dumps(fields), key=key)
-            except (Unavailable, TimeoutError) as error:
+            except WireError:
                 self._said.inc(1, "refused")
-                raise refusal(error, say.id) from None
+                raise
             self._said.inc(1, "duplicate" if published.duplicate else "said")
             self._seconds.observe(anyio.current_time() - begun)
             log.debug("%s says %s in %s", session.user, say.id, say.room)
@@ -104,14 +108,46 @@ class Commands:
                 node.downstream.offer(Notice(say.room, session.user, say.body, say.id, fields["ts"], span.traceparent))
         await session.reply(wire.ack(say.id, say.room, pos=published.pos, dup=True if published.duplicate else None))
 
+    async def _who(self, who: wire.Who) -> None:
+        hub = self._node.hub
+        asked = Ask(client=self._session, command=who)
+        await ask(hub.local, asked)
+        if asked.users is None:
+            async with self._asking_broker(who.id):
+                asked.users = await hub.elsewhere.users(who.room)
+        self._session.answer(Encoded(wire.members(who.id, who.room, asked.users)))
+
+    async def _direct_message(self, dm: wire.Dm) -> None:
+        session, hub = self._session, self._node.hub
+        asked = Ask(client=session, command=dm)
+        await ask(hub.local, asked)
+        delivered = asked.delivered
+        try:
+            async with self._asking_broker(dm.id):
+                delivered += await hub.elsewhere.direct(
+                    dm.to, {"do": "dm", "to": dm.to, "from": session.user, "body": dm.body}
+                )
+        except WireError:
+            if not delivered:
+                raise
+        if not delivered:
+            raise WireError(Code.NOT_FOUND, f"{dm.to!r} is not here", dm.id)
+        await session.reply(wire.ack(dm.id, delivered=delivered))
+
+    @asynccontextmanager
+    async def _asking_broker(self, id_: wire.Id) -> AsyncGenerator[None]:
+        """Give the broker its time; what becomes of a broker that does not answer is the client's answer."""
+        try:
+            with anyio.fail_after(self._node.settings.broker_timeout):
+                yield
+        except (Unavailable, TimeoutError) as error:
+            raise refusal(error, id_) from None
+
     async def _history(self, asked: wire.History) -> None:
         await self._session.has_read()
         limit = min(_HISTORY if asked.limit is None else asked.limit, PAGE)
-        try:
-            with anyio.fail_after(self._node.settings.broker_timeout):
-                page = await self._node.broker.history(asked.room, asked.since, limit, asked.rev)
-        except (Unavailable, TimeoutError) as error:
-            raise refusal(error, asked.id) from None
+        async with self._asking_broker(asked.id):
+            page = await self._node.broker.history(asked.room, asked.since, limit, asked.rev)
         events = fitting(page.events)
         msgs = [wire.published(event.room, event.pos, wire.loads(event.payload)) for event in events]
         complete = page.complete and len(events) == len(page.events)

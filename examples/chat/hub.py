@@ -3,7 +3,8 @@
 Shape
     sessions ──register, unregister, local──▸ ┌─────┐ ──offer, answer, tell──▸ outboxes of sessions
     broker ──events, control───────────────▸  │ hub │ ──touch──▸ subscriptions ──▸ broker
-    repairs ──repaired─────────────────────▸  └─────┘ ──gaps───▸ repairs ──▸ broker's history
+    repairs, elsewhere ──read──────────────▸  └─────┘ ──gaps───▸ repairs ──▸ broker's history
+                                                 └─come, go────▸ elsewhere ──▸ broker's presence, and other nodes
 
     Room messages never pass through the hub on their way in: the speaker's session publishes them and waits for that,
     so a broker that is slow delays the speaker alone. They come back as events, on every node in the same order.
@@ -30,7 +31,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final, assert_never
 
@@ -41,10 +42,11 @@ from gochan import Channel, Event, Timer, after, select
 from . import wire
 from .broker.base import Broker, Control, Resync
 from .broker.base import Event as Said
+from .elsewhere import Elsewhere, Seen
 from .registry import Registry
 from .repairs import Repaired, Repairs
 from .requests import Arrive, Ask, Depart, Enter, Request
-from .rooms import Batch, Client, Member, Room, names
+from .rooms import Batch, Client, Member, Room, message
 from .subscriptions import Subscriptions
 from .wire import Close, Code, Encoded, Goodbye, Pos, WireError
 
@@ -70,11 +72,14 @@ class Hub:
         self.rooms: dict[str, Room] = {}
         self.delivered = 0
         self.restarts = 0
-        self.subscriptions = Subscriptions(broker, lambda room: room in self.rooms)
-        self.repairs = Repairs(broker)
+        self._read = Channel[Repaired | Seen](name="read")
+        self.elsewhere = Elsewhere(broker, lambda: self.rooms, self._read)
+        self.subscriptions = Subscriptions(broker, lambda room: room in self.rooms, self.elsewhere.look)
+        self.repairs = Repairs(broker, self._read)
         self._broker = broker
         self._registry = registry
         self._announce: Timer | None = None
+        self._fresh: dict[Room, None] = {}
         self._asked: Request | None = None
 
     async def run(self) -> None:
@@ -87,7 +92,7 @@ class Hub:
                 self.local,
                 events,
                 control,
-                self.repairs.done,
+                self._read,
                 self._announce,
                 self.stop,
             ):
@@ -97,11 +102,15 @@ class Hub:
                     await self._events([event, *self._waiting(_BATCH - 1)])
                 case (4, control_):
                     self._control(control_)
-                case (5, repaired):
-                    await self._repaired(repaired)
+                case (5, read):
+                    if isinstance(read, Repaired):
+                        await self._repaired(read)
+                    else:
+                        self._seen(read)
                 case (6, _):
                     self._announce = None
-                    for room in self.rooms.values():
+                    fresh, self._fresh = self._fresh, {}
+                    for room in fresh:
                         self._tell_news(room)
                 case (7, _):
                     while len(self.unregister):
@@ -114,12 +123,16 @@ class Hub:
         """Nobody is served any longer (H6)."""
         for channel in (self.register, self.unregister, self.local):
             channel.close(cause)
+        # What the others held went back to who asked; who leaves has gone on, and waits for this in a shield.
+        while len(self.unregister):
+            self.unregister.receive_nowait().done.set()
 
     def rebuild(self) -> None:
         """Make the rooms anew from what the sessions know (H5)."""
         self.restarts += 1
-        self.rooms = {}
+        before, self.rooms = self.rooms, {}
         self._announce = None
+        self._fresh = {}
         for session in self._registry.sessions.values():
             for name, member in list(session.rooms.items()):
                 if member.live and not member.present:  # what failed was its join
@@ -131,6 +144,9 @@ class Hub:
                     room.users[session.user] += 1
                 if member.live:
                     session.behind(member)
+        for name in before.keys() - self.rooms.keys():
+            self.subscriptions.touch(name)
+        self.elsewhere.look_again()
         if self._asked is not None:
             error = WireError(Code.INTERNAL, "the server failed at this", self._asked.id)
             self._asked.client.answer(Encoded(wire.err(error)))
@@ -163,11 +179,11 @@ class Hub:
                 # Select chooses at random, but whoever goes hears what was said before it went, its own above all.
                 await self._events(list(self._waiting(_DRAIN)))
                 self._depart(request)
-            case Ask(client=client, command=wire.Who() as who):
+            case Ask(command=wire.Who() as who):
                 room = self.rooms.get(who.room)
-                client.answer(Encoded(wire.members(who.id, who.room, sorted(room.users) if room else [])))
+                request.users = sorted(room.users) if room else None
             case Ask(client=client, command=wire.Dm() as dm):
-                self._direct_message(client, dm)
+                request.delivered = self._registry.tell(dm.to, direct_message(client.user, dm.body))
             case _:
                 raise TypeError(f"{request!r} is nothing to ask of a hub")
 
@@ -179,19 +195,25 @@ class Hub:
         if arrive.join is None and member.pos != arrive.since:
             client.behind(member)
             return
-        member.last, member.ep = arrive.reached.off, arrive.reached.ep
         member.live = True
         if arrive.join is not None:
+            member.last, member.ep = arrive.reached.off, arrive.reached.ep
+            room.arrivals += 1
             room.come(client.user)
             if len(room.members) == 1:
                 room.news.clear()  # there is nobody to be told
             self._changed(room)
             self._joined(client, room, arrive)
             member.present = True
+            self.elsewhere.come(room.name, client.key, client.user)
         elif arrive.lost:
             client.answer(Encoded(wire.resync(room.name)))
+            # Moved on only when it is told: a failure in between would swallow it (H5).
+            member.last, member.ep = arrive.reached.off, arrive.reached.ep
         elif arrive.events:
             client.offer(member, Batch.of(arrive.events))
+            if member.live:
+                member.last = arrive.reached.off
         if not member.live:
             return
         if arrive.more:
@@ -203,10 +225,9 @@ class Hub:
 
     def _joined(self, client: Client, room: Room, arrive: Arrive) -> None:
         assert arrive.join is not None
-        msgs = [wire.published(room.name, event.pos, wire.loads(event.payload)) for event in arrive.events]
-        answer = wire.joined(
-            arrive.join.id, room.name, sorted(room.users), pos=arrive.reached, rec=arrive.rec, msgs=msgs
-        )
+        msgs = [message(event) for event in arrive.events]
+        members = sorted(room.users) if len(room.users) <= wire.MAX_MEMBERS else None
+        answer = wire.joined(arrive.join.id, room.name, members, pos=arrive.reached, rec=arrive.rec, msgs=msgs)
         client.answer(Encoded(answer))
 
     def _depart(self, depart: Depart) -> None:
@@ -231,20 +252,26 @@ class Hub:
         if member.present:
             log.info("%s leaves %s", client.user, name)
             room.go(client.user)
+            self.elsewhere.go(name, client.key)
             self._changed(room)
         if not room.members:
             del self.rooms[name]
             self.subscriptions.touch(name)
 
     def _changed(self, room: Room) -> None:
-        if room.news and self._announce is None:
+        if not room.news:
+            return
+        self._fresh[room] = None
+        if self._announce is None:
             self._announce = after(ANNOUNCE)
 
     def _tell_news(self, room: Room) -> None:
         news, room.news = room.news, {}
         if not news:
             return
-        frame = Encoded(wire.pres(room.name, names(news.items(), True), names(news.items(), False)))
+        came = [user for user, each in news.items() if each.here]
+        went = [user for user, each in news.items() if not each.here]
+        frame = Encoded(wire.pres(room.name, came, went))
         for client, member in room.members.items():
             if member.present and news.keys() != {client.user}:  # nobody needs to hear that it came itself
                 client.notify(room.name, frame)
@@ -262,6 +289,7 @@ class Hub:
     async def _events(self, batch: Sequence[Said | Resync]) -> None:
         for name, group in groupby(batch, key=lambda event: event.room):
             if name is None:
+                self.elsewhere.look_again()
                 for room in self.rooms.values():
                     self._gap(room)
             elif name in self.rooms:
@@ -351,20 +379,34 @@ class Hub:
 
     # ---- the rest ----
 
-    def _direct_message(self, client: Client, dm: wire.Dm) -> None:
-        frame = Encoded(wire.dm(client.user, dm.body, time.time_ns() // 1_000_000))
-        delivered = self._registry.tell(dm.to, frame)
-        if delivered:
-            client.answer(Encoded(wire.ack(dm.id, delivered=delivered)))
-        else:
-            self._refuse(client, Code.NOT_FOUND, f"{dm.to!r} is not here", dm.id)
+    def _seen(self, seen: Seen) -> None:
+        if room := self.rooms.get(seen.room):
+            room.reconcile(seen)
+            self._changed(room)
 
     def _control(self, control: Control) -> None:
-        command: dict[str, Any] = dict(control.command)
+        try:
+            self._do(control, control.command)
+        except (LookupError, TypeError, ValueError) as error:  # of another version; no reason to end here
+            log.warning("node %s said %r, which makes no sense: %r", control.sender, control.command.get("do"), error)
+
+    def _do(self, control: Control, command: Mapping[str, Any]) -> None:
         match command.get("do"):
             case "kick":
                 for session in list(self._registry.users.get(str(command["user"]), ())):
                     session.close(Goodbye(Close.KICKED, str(command.get("reason", "sent away"))))
+            case "dm":
+                self._registry.tell(str(command["to"]), direct_message(str(command["from"]), command["body"]))
+            case "presence" if control.sender != self._broker.node:
+                self.elsewhere.stamp += 1
+                for name, key, user in command["news"]:
+                    if room := self.rooms.get(name):
+                        room.heard(key, user, self.elsewhere.stamp)
+                        self._changed(room)
+            case "presence":
+                pass
+            case "drain":
+                log.info("node %s is leaving", control.sender)
             case other:
                 log.debug("unknown control command %r from %s", other, control.sender)
 
@@ -381,3 +423,7 @@ class Hub:
             assert room.name == name
             assert room.members, "an empty room is forgotten"
             room._check()
+
+
+def direct_message(sender: str, body: Any) -> Encoded:
+    return Encoded(wire.dm(sender, body, time.time_ns() // 1_000_000))

@@ -21,7 +21,7 @@ and if they do not reach back far enough, reading another page does.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -52,6 +52,9 @@ class Memberships:
     def __init__(self, session: Session, node: Node) -> None:
         self.rooms: dict[str, Member] = {}
         self.recovered = 0
+        self._recovered = node.telemetry.metrics.counter(
+            "gochat_recovered_total", "Messages that members got from the history, by why", ("why",)
+        )
         self._behind: dict[str, Member] = {}
         self._catching_up = False
         self._session = session
@@ -99,7 +102,7 @@ class Memberships:
         if not page.follows(join.since):
             return Arrive(client=session, member=member, reached=page.top, join=join, rec=False)
         events, reached = part(page, join.since)
-        self.recovered += len(events)
+        self._count(events, "return")
         return Arrive(
             client=session, member=member, reached=reached, events=events, more=reached != page.top, join=join, rec=True
         )
@@ -142,10 +145,14 @@ class Memberships:
         if not page.follows(since):
             return Arrive(client=client, member=member, reached=page.top, lost=True, since=since)
         events, reached = part(page, since)
-        self.recovered += len(events)
+        self._count(events, "behind")
         return Arrive(
             client=client, member=member, reached=reached, events=events, more=reached != page.top, since=since
         )
+
+    def _count(self, events: Sequence[Event], why: str) -> None:
+        self.recovered += len(events)
+        self._recovered.inc(len(events), why)
 
 
 def part(page: HistoryPage, since: Pos) -> tuple[list[Event], Pos]:

@@ -298,12 +298,10 @@ class Outbox:
 
 
 def merge_presence(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
-    """One message that says what both said: who came and went, or went and came again, is not news."""
+    """One message that says how it is after both. Who came and went is still named: ``joined`` may have listed them."""
     here = dict.fromkeys(earlier["join"], True) | dict.fromkeys(earlier["leave"], False)
     for names, now in ((later["join"], True), (later["leave"], False)):
-        for name in names:
-            if here.setdefault(name, now) is not now:
-                del here[name]
+        here |= dict.fromkeys(names, now)
     return {
         **later,
         "join": [name for name, now in here.items() if now],

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from gochan import Channel, sleep
+from gochan import Channel, SendChannel, sleep
 
 from .broker.base import Broker, HistoryPage, Unavailable
 from .wire import Pos
@@ -31,10 +31,10 @@ class Repaired:
 class Repairs:
     """The gaps of one node."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, done: SendChannel[Repaired]) -> None:
         # Without a bound, as the hub must not wait: there is at most one question for each room.
         self._gaps = Channel[tuple[str, Pos | None]](math.inf, name="gaps")
-        self.done = Channel[Repaired](name="repaired")
+        self.done = done
         self.count = 0
         self._broker = broker
 

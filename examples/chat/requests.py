@@ -68,9 +68,13 @@ class Depart(Request):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Ask(Request):
-    """Who is there, or a message for one user."""
+    """Who is there, or a message for one user; on this node. The session, which may wait, asks the others."""
 
     command: wire.Who | wire.Dm
+    users: Sequence[str] | None = None
+    """Who is in the room; ``None`` if nobody of this node is."""
+    delivered: int = 0
+    """How many sessions took the message."""
 
     @property
     def id(self) -> wire.Id:

@@ -1,8 +1,9 @@
 """Rooms: who is in one, what was last said there, and what a run of its messages looks like to each format.
 
 Invariants
-    R1  ``users`` counts the present members of each name. A name is news when its first session comes and when its
-        last one goes; who comes and goes between two announcements is no news at all.
+    R1  ``users`` counts the present members of each name, here and ``elsewhere``. A name is news when its first
+        session comes and when its last one goes; who comes and goes between two announcements is no news at all,
+        unless somebody arrived in between, who was told of everybody (``arrivals``).
     R2  ``recent`` are the latest messages, without a hole, and end at ``pos``.
     R3  A live member has been given everything up to ``last``, in the epoch ``ep``, and nothing after it.
 
@@ -13,14 +14,18 @@ what does not go on right after it sends the member back to the history. There i
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from . import wire
 from .broker.base import Event
-from .wire import Codec, Encoded, Framing, Goodbye, Pos
+from .elsewhere import Seen
+from .wire import Codec, Encoded, Framing, Goodbye, Pos, WireError
+
+log = logging.getLogger(__name__)
 
 _RECENT: Final = 128
 
@@ -31,6 +36,11 @@ class Client(Protocol):
     @property
     def user(self) -> str:
         """The name it said hello with."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """What it is called among the sessions of all nodes (``elsewhere``)."""
         ...
 
     @property
@@ -95,7 +105,7 @@ class Batch:
     @classmethod
     def of(cls, events: Sequence[Event]) -> Batch:
         first = events[0]
-        return cls(first.room, first.pos.off, first.pos.ep, [encoded(event) for event in events])
+        return cls(first.room, first.pos.off, first.pos.ep, [Encoded(message(event)) for event in events])
 
     def framed(self, framing: Framing, codec: Codec) -> bytes:
         data = self._bytes.get((framing, codec))
@@ -109,9 +119,34 @@ class Batch:
         return Batch(self.room, off + 1, self.ep, self.frames[off + 1 - self.first :])
 
 
-def encoded(event: Event) -> Encoded:
-    """The ``msg`` that an event of the broker is."""
-    return Encoded(wire.published(event.room, event.pos, wire.loads(event.payload)))
+def message(event: Event) -> wire.Json:
+    """The ``msg`` that an event of the broker is. One that is damaged keeps its place: a hole would be read for ever."""
+    try:
+        fields = wire.loads(event.payload)
+    except WireError as error:
+        log.error("message %d of %s cannot be read: %s", event.pos.off, event.room, error)
+        fields = {"from": "?", "body": "(this message is damaged)", "ts": 0}
+    return wire.published(event.room, event.pos, fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """A session on another node."""
+
+    user: str
+    stamp: int
+    """Of when it was heard of."""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """A name came, or went, and the members have not been told."""
+
+    here: bool
+    arrivals: int
+    """Of the room, when it did."""
+    mixed: bool = False
+    """Some of the members have been told otherwise, and some have not: so it is news, whatever comes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -121,13 +156,19 @@ class Room:
     name: str
     members: dict[Client, Member] = field(default_factory=dict[Client, Member])
     users: Counter[str] = field(default_factory=Counter[str])
-    news: dict[str, bool] = field(default_factory=dict[str, bool])
+    news: dict[str, News] = field(default_factory=dict[str, "News"])
+    arrivals: int = 0
+    """How many members were told who is here."""
     pos: Pos | None = None
     recent: deque[Encoded] = field(default_factory=lambda: deque[Encoded](maxlen=_RECENT))
     held: list[Event] | None = None
     """What arrives while a gap is being read from the history; ``None`` when there is no gap."""
     again: bool = False
     """More was lost since that was asked for: what is being read may be too old."""
+    elsewhere: dict[str, Away] = field(default_factory=dict[str, "Away"])
+    """The sessions in this room on other nodes, by their keys."""
+    gone: dict[str, int] = field(default_factory=dict[str, int])
+    """Those that went since the last look at the broker's list, with the stamp of when that was heard."""
 
     def come(self, user: str) -> None:
         self.users[user] += 1
@@ -141,8 +182,33 @@ class Room:
             self._changed(user, False)
 
     def _changed(self, user: str, here: bool) -> None:
-        if self.news.pop(user, None) is None:
-            self.news[user] = here
+        untold = self.news.pop(user, None)
+        mixed = untold is not None and (untold.mixed or untold.arrivals != self.arrivals)
+        if untold is None or mixed:
+            self.news[user] = News(here, self.arrivals, mixed)
+
+    def heard(self, key: str, user: str | None, stamp: int) -> None:
+        """A session on another node came, or went."""
+        known = self.elsewhere.pop(key, None)
+        if user is None:
+            self.gone[key] = stamp
+            if known is not None:
+                self.go(known.user)
+            return
+        self.gone.pop(key, None)
+        self.elsewhere[key] = Away(user, stamp)
+        if known is None:
+            self.come(user)
+
+    def reconcile(self, seen: Seen) -> None:
+        """Believe a look at the broker's list, but for what was heard since it was asked for."""
+        for key in [key for key, away in self.elsewhere.items() if away.stamp <= seen.asked and key not in seen.users]:
+            self.go(self.elsewhere.pop(key).user)
+        for key, user in seen.users.items():
+            if key not in self.elsewhere and self.gone.get(key, 0) <= seen.asked:
+                self.elsewhere[key] = Away(user, seen.asked)
+                self.come(user)
+        self.gone = {key: stamp for key, stamp in self.gone.items() if stamp > seen.asked}
 
     def said(self, batch: Batch) -> None:
         """Go on to the end of a batch that follows ``pos``."""
@@ -164,14 +230,12 @@ class Room:
 
     def _check(self) -> None:
         present = Counter(client.user for client, member in self.members.items() if member.present)
+        present.update(away.user for away in self.elsewhere.values())
         assert self.users == present, "R1: users counts the members"
+        assert not self.elsewhere.keys() & self.gone.keys(), "nobody is there and gone"
         assert all(count > 0 for count in self.users.values()), "R1: a name without a session is forgotten"
         for client, member in self.members.items():
             assert client.rooms.get(self.name) is member, "both sides know of a membership"
         if self.pos is not None:
             offsets = [frame.message["off"] for frame in self.recent]
             assert offsets == list(range(self.pos.off + 1 - len(offsets), self.pos.off + 1)), "R2: no hole"
-
-
-def names(news: Iterable[tuple[str, bool]], here: bool) -> list[str]:
-    return [user for user, now in news if now is here]

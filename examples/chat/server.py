@@ -33,7 +33,7 @@ from websockets.protocol import OPEN
 
 from gochan import Event, Group
 
-from .broker import LocalEngine
+from .broker import LocalEngine, Unavailable
 from .config import Settings
 from .drain import dismiss, shutdown
 from .node import Node, assemble, window
@@ -113,6 +113,7 @@ class Server:
             hub = group.go(partial(supervise, self.hub, telemetry=node.telemetry), name="hub")
             group.go(self.hub.subscriptions.run, name="subscriptions")
             group.go(self.hub.repairs.run, name="repairs")
+            group.go(self.hub.elsewhere.run, name="elsewhere")
             if node.heartbeat is not None:
                 group.go(node.heartbeat.run, name="heartbeat")
             told = group.go(node.downstream.run, name="downstream") if node.downstream is not None else None
@@ -126,8 +127,16 @@ class Server:
                 node.downstream.close()
                 with anyio.move_on_after(self.settings.linger):
                     await told.result()
-            await node.broker.aclose()
+            await self._leave_broker()
             group.cancel()
+
+    async def _leave_broker(self) -> None:
+        with anyio.move_on_after(self.settings.linger):
+            try:
+                await self.hub.elsewhere.flush()
+            except Unavailable:
+                pass  # the presences expire
+        await self.node.broker.aclose()
 
     async def _serve(self, patience: anyio.CancelScope) -> None:
         async with Group() as connections:

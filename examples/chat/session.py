@@ -64,6 +64,7 @@ class Session:
         settings = node.settings
         self.sid = secrets.token_hex(8)
         self.secret = new_secret()
+        self.key = node.hub.elsewhere.new_key()
         self.user = ""  # until hello
         self.logged_in = 0.0
         self.ctx = node.ctx.with_cancel()
@@ -246,6 +247,7 @@ class Session:
             raise Goodbye(Close.BAD_REQUEST, error.message) from None
         node, settings = self._node, self._node.settings
         resumed = node.registry.add(self, command.user, command.sid, command.secret)
+        node.hub.elsewhere.online(self.user, self.key)
         self.logged_in = anyio.current_time()
         if self._gate is not None:
             self._gate.identify(self.user)
@@ -308,6 +310,8 @@ class Session:
             self._pulse.stop()
         if self._gate is not None:
             self._gate.leave()
+        if self.user:
+            node.hub.elsewhere.offline(self.user, self.key)
         node.registry.remove(self, resumable=goodbye is None or goodbye.code.reconnect)
         depart = Depart(client=self)
         self._left = depart.done

@@ -7,7 +7,7 @@ and therefore never has two requests about one room under way.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from gochan import Channel, Event, sleep
@@ -20,10 +20,11 @@ _PAUSE: Final = 0.2
 class Subscriptions:
     """What this node is subscribed to."""
 
-    def __init__(self, broker: Broker, wanted: Callable[[str], bool]) -> None:
+    def __init__(self, broker: Broker, wanted: Callable[[str], bool], look: Callable[[str], Awaitable[None]]) -> None:
         self.active: set[str] = set()
         self._broker = broker
         self._wanted = wanted
+        self._look = look
         self._touched: dict[str, None] = {}
         self._bell = Channel[None](1, overflow="drop_newest")
         self._waiting: dict[str, Event] = {}
@@ -34,7 +35,7 @@ class Subscriptions:
         self._bell.send_nowait(None)
 
     async def ready(self, room: str) -> None:
-        """Wait until what is said in this room, which has a member, arrives at the node."""
+        """Wait until what is said in this room, which has a member, arrives at the node, and who is there is known."""
         while room not in self.active:
             await self._waiting.setdefault(room, Event()).wait()
 
@@ -57,6 +58,7 @@ class Subscriptions:
             return
         if room not in self.active:
             await self._broker.subscribe(room)
+            await self._look(room)  # who joins first is to be told who is there on other nodes
             self.active.add(room)
         if waiting := self._waiting.pop(room, None):
             waiting.set()

@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 
-from examples.chat.broker import MemoryEngine, Window
+from examples.chat.broker import LocalEngine, MemoryEngine, Window
 from examples.chat.config import Settings
 from examples.chat.drain import shutdown
 from examples.chat.node import Node, new_node
@@ -159,14 +159,17 @@ class Guest:
 
 
 @contextlib.asynccontextmanager
-async def beating(*, window: int = 1000, **settings: Any) -> AsyncIterator[Heart]:
+async def beating(
+    *, window: int = 1000, engine: LocalEngine | None = None, name: str = "here", **settings: Any
+) -> AsyncIterator[Heart]:
     """A node that serves; afterwards everybody is told to go, and nothing may be left of anybody."""
-    engine = MemoryEngine(Window(window))
-    node = new_node(Settings(**settings), engine.broker("here"))
+    engine = engine or MemoryEngine(Window(window))
+    node = new_node(Settings(**settings), engine.broker(name))
     async with Group() as parts:
         hub = parts.go(supervise, node.hub)
         parts.go(node.hub.subscriptions.run)
         parts.go(node.hub.repairs.run)
+        parts.go(node.hub.elsewhere.run)
         async with Group() as group:
             heart = Heart(node, group)
             yield heart
@@ -180,6 +183,8 @@ async def beating(*, window: int = 1000, **settings: Any) -> AsyncIterator[Heart
             name: [(c.sid, m) for c, m in room.members.items()] for name, room in node.hub.rooms.items()
         }
         assert not node.registry.sessions
+        await node.hub.elsewhere.flush()
+        assert not node.hub.elsewhere._mine
         await node.broker.aclose()
         parts.cancel()
 

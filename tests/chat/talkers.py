@@ -37,7 +37,7 @@ class Ended(Exception):
 
 
 @contextlib.asynccontextmanager
-async def running(**settings: Any) -> AsyncIterator[Server]:
+async def running(make: Callable[[Settings], Server] = Server, **settings: Any) -> AsyncIterator[Server]:
     """A server on a free port; afterwards it must stop in time and leave an empty hub."""
     # Half a second of linger is enough on one machine, and no test waits for it.
     quick = {
@@ -49,7 +49,7 @@ async def running(**settings: Any) -> AsyncIterator[Server]:
         "rate": 1e6,
         "burst": 10**6,
     }
-    server = Server(Settings(**{**quick, **settings}))
+    server = make(Settings(**{**quick, **settings}))
     with anyio.fail_after(BOUND * 2):
         await server.listen()
         async with Group() as group:

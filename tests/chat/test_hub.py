@@ -27,6 +27,7 @@ class Pretender:
 
     def __init__(self, user: str) -> None:
         self.user = user
+        self.key = f"here/{user} {id(self)}"
         self.rooms: dict[str, Member] = {}
         self.heard: list[dict[str, Any]] = []
         self.full = False
@@ -276,6 +277,29 @@ async def test_the_budget_is_for_a_time() -> None:
             await ask(node.hub.local, Request(client=ann))
             await sleep(20)
         assert node.hub.restarts == 20
+
+
+@virtual
+@pytest.mark.parametrize("untold", [True, False])
+async def test_who_arrives_in_between(untold: bool) -> None:
+    """Who was told of everybody hears of each change after that, also of one that undoes what nobody was told yet."""
+    async with hub_running() as node:
+        ann, bob, cyd = Pretender("ann"), Pretender("bob"), Pretender("cyd")
+        await enter(node, ann)
+        await enter(node, bob)
+        if untold:
+            await sleep(1)
+            await ask(node.hub.unregister, Depart(client=bob))
+        await enter(node, cyd)
+        (joined,) = [message for message in cyd.heard if message["t"] == "joined"]
+        assert ("bob" in joined["members"]) is not untold
+        if untold:
+            await enter(node, bob)
+        else:
+            await ask(node.hub.unregister, Depart(client=bob))
+        await sleep(1)
+        told = [(message["join"], message["leave"]) for message in cyd.heard if message["t"] == "pres"]
+        assert told == ([(["cyd", "bob"], [])] if untold else [(["cyd"], ["bob"])])
 
 
 steps = st.lists(

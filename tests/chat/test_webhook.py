@@ -19,7 +19,7 @@ NOTICE = Notice("lobby", "ann", 'hi "☃"\r\n', "m-1", 1_700_000_000_000, TRACEP
 
 
 @contextlib.asynccontextmanager
-async def service(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
+async def service(answer: bytes, bound: float = 20.0) -> AsyncIterator[tuple[str, list[bytes]]]:
     """A service that reads a whole request and gives this answer: its address, and the requests."""
     requests: list[bytes] = []
 
@@ -40,7 +40,7 @@ async def service(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
                     await stream.send(answer[start : start + 1 + len(answer) // 50])
 
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    with anyio.fail_after(20):
+    with anyio.fail_after(bound):
         async with listener, Group() as group:
             group.go(listener.serve, serve)
             yield f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}", requests

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
+from .answers import MAX_MEMBERS as MAX_MEMBERS
 from .answers import ack as ack
 from .answers import dm as dm
 from .answers import err as err

@@ -15,10 +15,13 @@ milliseconds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from .commands import MAX_BODY, MAX_USER, Json, Pos
 from .errors import Goodbye, Id, WireError
+
+MAX_MEMBERS: Final = 1000
+"""Names in one message. More would be longer than clients take, and be made again for everybody who comes."""
 
 
 def welcome(
@@ -63,7 +66,7 @@ def joined(
     """The client is in the room.
 
     Args:
-        members: the names of all; ``None`` where they are too many to be told.
+        members: the names of all; ``None`` where they are more than ``MAX_MEMBERS``.
         pos: the newest message of the room.
         rec: whether ``msgs`` are everything since what the client had; ``None`` when it had not asked.
     """
@@ -71,8 +74,8 @@ def joined(
 
 
 def members(id_: Id, room: str, members: Sequence[str]) -> Json:
-    """The answer to ``who``."""
-    return {"t": "members", "id": id_, "room": room, "members": members}
+    """The answer to ``who``: of more than ``MAX_MEMBERS`` the first."""
+    return {"t": "members", "id": id_, "room": room, "members": members[:MAX_MEMBERS]}
 
 
 def history(id_: Id, room: str, pos: Pos, msgs: Sequence[Json], complete: bool) -> Json:
