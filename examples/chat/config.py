@@ -11,6 +11,8 @@ import dataclasses
 import ipaddress
 import math
 import os
+import re
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -65,6 +67,25 @@ def _outbox(text: str) -> int:
     return size
 
 
+def _bytes(text: str) -> int:
+    size = int(text)
+    if not 4096 <= size <= 1 << 30:
+        raise ValueError("a number of bytes from 4096 to 1073741824")
+    return size
+
+
+def _fanout(text: str) -> str:
+    if text not in ("direct", "queue"):
+        raise ValueError("direct or queue")
+    return text
+
+
+def _node(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", text):
+        raise ValueError("1 to 64 of A-Z, a-z, 0-9, '_', '.' and '-'")
+    return text
+
+
 def _format(text: str) -> str:
     if text not in ("text", "json"):
         raise ValueError("text or json")
@@ -109,6 +130,19 @@ class Settings:
         _hosts,
         metavar="NAMES",
     )
+    broker: str = flag(
+        "",
+        "redis://HOST:PORT of a Valkey or Redis: all servers that share one are one chat. A password is better given "
+        "in the variable than in the flag, which every user of the machine can see",
+        str,
+        metavar="URL",
+    )
+    node: str = flag(
+        "", "this server's name, like no other's of the same chat (default: its machine's name and a number)", _node
+    )
+    broker_timeout: float = flag(
+        5.0, "seconds that a client's command may wait for the broker", _seconds, metavar="SECONDS"
+    )
     data: str = flag("", "file that keeps the messages; without one they end with the server", str, metavar="FILE")
     history: int = flag(1000, "messages kept of each room, for who comes back", _count, metavar="MESSAGES")
     history_age: float = flag(86_400.0, "seconds for which they are kept", _seconds, metavar="SECONDS")
@@ -118,6 +152,12 @@ class Settings:
     burst: int = flag(40, "commands that it may send at once", _count, metavar="COMMANDS")
     accept_rate: float = flag(500.0, "new connections a second", _rate, metavar="PER_SECOND")
     outbox: int = flag(256, "frames that may wait for one client", _outbox, metavar="FRAMES")
+    outbox_bytes: int = flag(1 << 20, "bytes that may wait for one client", _bytes, metavar="BYTES")
+    fanout: Literal["direct", "queue"] = flag(
+        "direct",
+        "how a message gets to a client whose writer sleeps: written at once (direct) or by the writer (queue)",
+        _fanout,
+    )
     slow: Literal["catchup", "disconnect", "drop_oldest", "drop_newest"] = flag(
         "catchup",
         "what happens to a client for whom more would wait: it gets the rest from the history later (catchup), is "
@@ -125,6 +165,7 @@ class Settings:
         _slow,
         metavar="POLICY",
     )
+    max_size: int = flag(64 * 1024, "bytes in one message of a client", _bytes, metavar="BYTES")
     ping_interval: float = flag(25.0, "seconds between two pings to a client", _seconds, metavar="SECONDS")
     pong_timeout: float = flag(
         2.0, "least seconds for the answer; more where the connection is slow", _seconds, metavar="SECONDS"
@@ -147,20 +188,12 @@ class Settings:
     )
 
     # Not flags: nobody has a reason to change them but a test.
-    direct: bool = True
-    """Write to a client whose writer sleeps without waking it."""
-    outbox_bytes: int = 1 << 20
-    """Bytes that may wait for one client."""
-    broker_timeout: float = 5.0
-    """Seconds that a client's command may wait for the broker."""
     accept_burst: int = 1000
     """New connections at once."""
     drain_batch: int = 500
     """Clients that are told goodbye at once …"""
     drain_pause: float = 0.1
     """… and seconds until the next ones are."""
-    max_size: int = 64 * 1024
-    """Bytes in one message of a client; it is told in ``welcome``."""
     max_head: int = 16 * 1024
     """Bytes in the head of an HTTP request."""
     max_errors: int = 20
@@ -169,10 +202,16 @@ class Settings:
     """Bytes after which the writer starts another write."""
     send_buffer: int = 64 * 1024
     """Bytes that the kernel may hold for one client: slowness shows in the outbox instead."""
-    node: str = "local"
-    """The server's own name, told in ``welcome``."""
     linger: float = 1.0
     """Seconds for the client to hang up once it has been told goodbye."""
+
+    @property
+    def name(self) -> str:
+        """The server's name among the nodes of its chat."""
+        if self.node or not self.broker:
+            return self.node or "local"
+        machine = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:48]
+        return f"{machine}-{os.getpid()}"
 
     @property
     def loopback(self) -> bool:
@@ -215,6 +254,8 @@ def from_command_line(argv: Sequence[str] | None = None, environ: Mapping[str, s
             except ValueError as error:
                 parser.error(f"variable {variable}: {text!r}: {error}")
     settings = Settings(**values)
+    if settings.broker and settings.data:
+        parser.error("--data is for a server by itself: with --broker the messages are kept there")
     if settings.uvloop and settings.backend != "asyncio":
         parser.error("--uvloop is for --backend asyncio: trio has a loop of its own")
     return settings

@@ -44,7 +44,7 @@ from .broker.base import Broker, Control, Resync
 from .broker.base import Event as Said
 from .elsewhere import Elsewhere, Seen
 from .registry import Registry
-from .repairs import Repaired, Repairs
+from .repairs import Repaired, Repairs, Standing
 from .requests import Arrive, Ask, Depart, Enter, Request
 from .rooms import Batch, Client, Member, Room, message
 from .subscriptions import Subscriptions
@@ -72,10 +72,10 @@ class Hub:
         self.rooms: dict[str, Room] = {}
         self.delivered = 0
         self.restarts = 0
-        self._read = Channel[Repaired | Seen](name="read")
+        self._read = Channel[Repaired | Standing | Seen](name="read")
         self.elsewhere = Elsewhere(broker, lambda: self.rooms, self._read)
         self.subscriptions = Subscriptions(broker, lambda room: room in self.rooms, self.elsewhere.look)
-        self.repairs = Repairs(broker, self._read)
+        self.repairs = Repairs(broker, lambda: self.rooms, self._read)
         self._broker = broker
         self._registry = registry
         self._announce: Timer | None = None
@@ -103,10 +103,7 @@ class Hub:
                 case (4, control_):
                     self._control(control_)
                 case (5, read):
-                    if isinstance(read, Repaired):
-                        await self._repaired(read)
-                    else:
-                        self._seen(read)
+                    await self._see(read)
                 case (6, _):
                     self._announce = None
                     fresh, self._fresh = self._fresh, {}
@@ -348,6 +345,25 @@ class Hub:
 
     # ---- gaps ----
 
+    async def _see(self, read: Repaired | Standing | Seen) -> None:
+        room = self.rooms.get(read.room)
+        if room is None:
+            return
+        match read:
+            case Repaired():
+                await self._repaired(room, read)
+            case Standing(top=top):
+                if room.pos is None:
+                    room.start(top)
+                    self._catch_up(room)
+                elif room.pos != top:
+                    self._gap(room)  # or only late: then the history says so
+            case Seen():
+                room.reconcile(read)
+                self._changed(room)
+            case _ as never:
+                assert_never(never)
+
     def _gap(self, room: Room) -> None:
         if room.held is None:
             room.held = []
@@ -355,9 +371,8 @@ class Hub:
         else:
             room.again = True
 
-    async def _repaired(self, repaired: Repaired) -> None:
-        room = self.rooms.get(repaired.room)
-        if room is None or room.held is None or room.pos != repaired.since:
+    async def _repaired(self, room: Room, repaired: Repaired) -> None:
+        if room.held is None or room.pos != repaired.since:
             return  # another room of this name, which knows of no gap
         held, room.held = room.held, None
         again, room.again = room.again, False
@@ -366,10 +381,7 @@ class Hub:
             await self._deliver(page.events)
         else:
             room.start(page.top)
-        assert room.pos is not None
-        for client, member in room.members.items():
-            if member.live and (member.ep != room.pos.ep or member.last < room.pos.off):
-                client.behind(member)
+        self._catch_up(room)
         if again or room.pos != page.top:
             self._gap(room)  # there is more than was read
         else:
@@ -377,12 +389,15 @@ class Hub:
             # knows which, and has it: so it is asked once more, and nothing of this is held any longer.
             await self._said(room, held, hold=False)
 
-    # ---- the rest ----
+    @staticmethod
+    def _catch_up(room: Room) -> None:
+        """Who has not been given all of it reads the rest."""
+        assert room.pos is not None
+        for client, member in room.members.items():
+            if member.live and (member.ep != room.pos.ep or member.last < room.pos.off):
+                client.behind(member)
 
-    def _seen(self, seen: Seen) -> None:
-        if room := self.rooms.get(seen.room):
-            room.reconcile(seen)
-            self._changed(room)
+    # ---- the rest ----
 
     def _control(self, control: Control) -> None:
         try:
@@ -405,8 +420,8 @@ class Hub:
                         self._changed(room)
             case "presence":
                 pass
-            case "drain":
-                log.info("node %s is leaving", control.sender)
+            case "leave":
+                log.info("node %s has left", control.sender)
             case other:
                 log.debug("unknown control command %r from %s", other, control.sender)
 

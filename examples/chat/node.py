@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from gochan import CancelContext, background
 
-from .broker import Broker, LocalEngine, MemoryEngine, Window
+from .broker import Broker, MemoryEngine, Window
 from .config import Settings
 from .downstream import Downstream
 from .heartbeat import Heartbeat
@@ -43,10 +43,9 @@ def window(settings: Settings) -> Window:
     return Window(settings.history, settings.history_age, max(settings.history_age, 86_400.0))
 
 
-def assemble(settings: Settings, engine: LocalEngine | None = None, telemetry: Telemetry = NULL) -> Node:
-    """The node that the settings ask for; without an engine its messages are kept in memory."""
-    engine = engine or MemoryEngine(window(settings))
-    node = new_node(settings, engine.broker(settings.node))
+def assemble(settings: Settings, broker: Broker | None = None, telemetry: Telemetry = NULL) -> Node:
+    """The node that the settings ask for; without a broker its messages are kept in memory."""
+    node = new_node(settings, broker or MemoryEngine(window(settings)).broker(settings.name))
     rate = Rate(settings.rate, settings.burst)
     node.limits = Limits(
         connection=rate,

@@ -33,7 +33,7 @@ from websockets.protocol import OPEN
 
 from gochan import Event, Group
 
-from .broker import LocalEngine, Unavailable
+from .broker import Broker, Unavailable
 from .config import Settings
 from .drain import dismiss, shutdown
 from .node import Node, assemble, window
@@ -113,6 +113,7 @@ class Server:
             hub = group.go(partial(supervise, self.hub, telemetry=node.telemetry), name="hub")
             group.go(self.hub.subscriptions.run, name="subscriptions")
             group.go(self.hub.repairs.run, name="repairs")
+            group.go(self.hub.repairs.look_around, name="positions")
             group.go(self.hub.elsewhere.run, name="elsewhere")
             if node.heartbeat is not None:
                 group.go(node.heartbeat.run, name="heartbeat")
@@ -134,6 +135,7 @@ class Server:
         with anyio.move_on_after(self.settings.linger):
             try:
                 await self.hub.elsewhere.flush()
+                await self.node.broker.control_send(None, {"do": "leave"})
             except Unavailable:
                 pass  # the presences expire
         await self.node.broker.aclose()
@@ -244,18 +246,29 @@ class Server:
 
 
 @asynccontextmanager
-async def _messages(settings: Settings) -> AsyncGenerator[LocalEngine | None]:
-    """Where the messages are kept."""
-    if not settings.data:
-        yield None
-        return
-    from .broker.sqlite import DataFileError, SqliteEngine  # Python can be built without SQLite
+async def _broker(settings: Settings) -> AsyncGenerator[Broker | None]:
+    """Where the messages are kept, if not in memory."""
+    if settings.data:
+        from .broker.sqlite import DataFileError, SqliteEngine  # Python can be built without SQLite
 
-    try:
-        async with SqliteEngine(settings.data, window(settings)) as engine:
-            yield engine
-    except DataFileError as error:
-        raise StartError(str(error)) from error
+        try:
+            async with SqliteEngine(settings.data, window(settings)) as engine:
+                yield engine.broker(settings.name)
+        except DataFileError as error:
+            raise StartError(str(error)) from error
+    elif settings.broker:
+        try:
+            from .broker.redis import EngineError, open_broker
+        except ModuleNotFoundError as error:
+            raise StartError(f"--broker needs {error.name}: pip install 'pygochan[chat-redis]'") from error
+
+        try:
+            async with open_broker(settings.broker, settings.name, window(settings)) as broker:
+                yield broker
+        except (EngineError, ValueError) as error:  # a name that another node has is a ValueError
+            raise StartError(str(error)) from error
+    else:
+        yield None
 
 
 async def serve(settings: Settings, seen: Observability) -> None:
@@ -269,8 +282,8 @@ async def serve(settings: Settings, seen: Observability) -> None:
     async with Group(errors="first") as group, AsyncExitStack() as stack:
         group.go(seen.logs.run, name="log")
         signals = stack.enter_context(anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM))
-        engine = await stack.enter_async_context(_messages(settings))
-        server = Server(settings, assemble(settings, engine, seen.telemetry), seen.expose)
+        broker = await stack.enter_async_context(_broker(settings))
+        server = Server(settings, assemble(settings, broker, seen.telemetry), seen.expose)
         await server.listen()
         where = f"{server.reachable} --port {server.port}"
         print(f"gochan chat: open {server.url}")

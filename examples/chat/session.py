@@ -184,7 +184,7 @@ class Session:
 
     def _write_now(self, data: bytes) -> bytes:
         """Write without waiting, if nobody else is writing; what has to go through the outbox."""
-        if not self.outbox.parked or not self._node.settings.direct:
+        if not self.outbox.parked or self._node.settings.fanout != "direct":
             return data
         sent = self._stream.try_write(data)
         if sent == len(data):
@@ -254,7 +254,7 @@ class Session:
         await self.reply(
             wire.welcome(
                 self.sid,
-                settings.node,
+                node.broker.node,
                 settings.max_size,
                 secret=self.secret,
                 interval=settings.ping_interval if node.heartbeat else None,

@@ -51,6 +51,10 @@ def test_switch(text: str, expected: bool) -> None:
         ("rate", "-1"),
         ("log-format", "xml"),
         ("log-level", "loud"),
+        ("outbox-bytes", "1"),
+        ("max-size", "4g"),
+        ("fanout", "slow"),
+        ("node", "a node"),
     ],
 )
 def test_refused(flag: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:

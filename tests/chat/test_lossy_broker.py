@@ -55,7 +55,7 @@ class Lossy(LocalBroker):
 
 
 @contextlib.asynccontextmanager
-async def lossy(window: int = 1000) -> AsyncGenerator[tuple[Heart, Lossy, MemoryEngine]]:
+async def lossy(window: int = 1000, *, looking: bool = False) -> AsyncGenerator[tuple[Heart, Lossy, MemoryEngine]]:
     engine = MemoryEngine(Window(window))
     broker = Lossy(engine)
     node = new_node(Settings(), broker)
@@ -63,6 +63,8 @@ async def lossy(window: int = 1000) -> AsyncGenerator[tuple[Heart, Lossy, Memory
         hub = parts.go(supervise, node.hub)
         parts.go(node.hub.subscriptions.run)
         parts.go(node.hub.repairs.run)
+        if looking:
+            parts.go(node.hub.repairs.look_around)
         async with Group() as group:
             heart = Heart(node, group)
             yield heart, broker, engine
@@ -98,6 +100,22 @@ async def test_lost_event() -> None:
         await say(engine, "2", "3", "4")
         await wait_idle()
         assert ann.bodies == {"a": ["1", "2", "3", "4"]}
+
+
+@pytest.mark.gochan
+@pytest.mark.parametrize("heard", [0, 1])
+async def test_silent_loss(heard: int) -> None:
+    """What a broker loses without a word, and without another message to show it, comes after a look at the history."""
+    async with lossy(looking=True) as (heart, broker, engine):
+        ann = await member(heart)
+        for body in "12"[:heard]:
+            await say(engine, body)
+        await wait_idle()
+        broker.lost = lambda _: True
+        await say(engine, "last")
+        await sleep(45)
+        assert ann.bodies == {"a": [*"12"[:heard], "last"]}
+        assert ann.resyncs == 0
 
 
 @pytest.mark.gochan
