@@ -14,7 +14,7 @@ from . import wire
 from .broker.base import Unavailable
 from .downstream import Notice
 from .membership import PAGE, fitting, refusal
-from .requests import Ask, Depart, ask
+from .requests import Ask, Depart, ask, failure
 from .wire import Close, Code, Encoded, Goodbye, WireError
 
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ class Commands:
         self.busy = True
         try:
             await self._obey(command)
+        except WireError as error:
+            if self.afterwards is None:
+                raise
+            await self._session.reply(wire.err(error))
         finally:
             self.busy = False
         if self.afterwards is not None:
@@ -110,17 +114,22 @@ class Commands:
 
     async def _who(self, who: wire.Who) -> None:
         hub = self._node.hub
-        asked = Ask(client=self._session, command=who)
-        await ask(hub.local, asked)
+        asked = await self._ask_hub(who)
         if asked.users is None:
             async with self._asking_broker(who.id):
                 asked.users = await hub.elsewhere.users(who.room)
         self._session.answer(Encoded(wire.members(who.id, who.room, asked.users)))
 
+    async def _ask_hub(self, command: wire.Who | wire.Dm) -> Ask:
+        asked = Ask(client=self._session, command=command)
+        await ask(self._node.hub.local, asked)
+        if asked.failed:
+            raise failure(command.id)
+        return asked
+
     async def _direct_message(self, dm: wire.Dm) -> None:
         session, hub = self._session, self._node.hub
-        asked = Ask(client=session, command=dm)
-        await ask(hub.local, asked)
+        asked = await self._ask_hub(dm)
         delivered = asked.delivered
         try:
             async with self._asking_broker(dm.id):

@@ -45,7 +45,7 @@ from .broker.base import Event as Said
 from .elsewhere import Elsewhere, Seen
 from .registry import Registry
 from .repairs import Repaired, Repairs, Standing
-from .requests import Arrive, Ask, Depart, Enter, Request
+from .requests import Arrive, Ask, Depart, Enter, Request, failure
 from .rooms import Batch, Client, Member, Room, message
 from .subscriptions import Subscriptions
 from .wire import Close, Code, Encoded, Goodbye, Pos, WireError
@@ -144,10 +144,11 @@ class Hub:
         for name in before.keys() - self.rooms.keys():
             self.subscriptions.touch(name)
         self.elsewhere.look_again()
-        if self._asked is not None:
-            error = WireError(Code.INTERNAL, "the server failed at this", self._asked.id)
-            self._asked.client.answer(Encoded(wire.err(error)))
-            self._asked = None
+        asked, self._asked = self._asked, None
+        if isinstance(asked, Ask):
+            asked.failed = True  # its session answers
+        elif asked is not None:
+            asked.client.answer(Encoded(wire.err(failure(asked.id))))
 
     # ---- coming and going ----
 

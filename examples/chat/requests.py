@@ -10,7 +10,7 @@ from gochan import Event, SendChannel
 from . import wire
 from .broker.base import Event as Said
 from .rooms import Client, Member
-from .wire import Pos
+from .wire import Code, Pos, WireError
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -75,6 +75,8 @@ class Ask(Request):
     """Who is in the room; ``None`` if nobody of this node is."""
     delivered: int = 0
     """How many sessions took the message."""
+    failed: bool = False
+    """The hub failed at it."""
 
     @property
     def id(self) -> wire.Id:
@@ -89,3 +91,8 @@ async def ask(channel: SendChannel[Request], request: Request) -> None:
     """
     await channel.send(request)
     await request.done.wait()
+
+
+def failure(id_: wire.Id | None) -> WireError:
+    """What a client is told whose request the hub failed at."""
+    return WireError(Code.INTERNAL, "the server failed at this", id_)

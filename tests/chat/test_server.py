@@ -29,6 +29,7 @@ from tests.chat.talkers import (
 from examples.chat import wire
 from examples.chat.config import Settings
 from examples.chat.hub import Hub
+from examples.chat.registry import Registry
 from examples.chat.server import Server, StartError
 from examples.chat.sockets import accept_forever
 from gochan import Group
@@ -301,13 +302,29 @@ async def test_request_at_which_the_hub_fails(monkeypatch: pytest.MonkeyPatch) -
         await ann.get("joined", id=1, members=["ann"])
 
 
+async def test_hub_failure_is_answered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the hub fails at is refused with 500, and with nothing else."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with running() as server, tcp(server) as ann:
+        await ann.join("ann")
+        with monkeypatch.context() as broken:
+            broken.setattr(Registry, "tell", fail)
+            await ann.send({"t": "dm", "id": 1, "to": "bob", "body": "hi"})
+            assert (await ann.get("err", id=1))["code"] == 500
+        await ann.send({"t": "who", "id": 2, "room": "lobby"})
+        await ann.get("members", id=2, members=["ann"])
+
+
 async def test_hub_failure_ends_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub that fails again and again takes the server down with its error: clients shall not wait for ever."""
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Hub, "_direct_message", fail)
+    monkeypatch.setattr(Registry, "tell", fail)
     server = Server(Settings(port=0))
     await server.listen()
     with anyio.fail_after(BOUND), pytest.raises(ExceptionGroup) as failed:
