@@ -215,11 +215,12 @@ class Sluggish(Held):
 
 
 @pytest.mark.gochan(virtual_time=True)
+@pytest.mark.parametrize("fanout", ["direct", "queue"])
 @pytest.mark.parametrize("takes", [0, 1, 7, 100_000])
-async def test_direct_write(takes: int) -> None:
+async def test_direct_write(takes: int, fanout: Any) -> None:
     """N2: whatever the socket takes at once, every frame is whole and in order, with those that are queued."""
     stream: Any = Sluggish(takes)
-    node = new_node(Settings(outbox=10_000), MemoryEngine().broker("here"))
+    node = new_node(Settings(outbox=10_000, fanout=fanout), MemoryEngine().broker("here"))
     client = Session(stream, Lines(stream, b"", 1000), node)
     stream.let_go.set()
     async with Group() as group:
@@ -239,4 +240,5 @@ async def test_direct_write(takes: int) -> None:
     messages = stream.messages()
     assert [message["n"] for message in messages if message["t"] == "x"] == list(range(100))
     assert [message["n"] for message in messages if message["t"] == "pong"] == list(range(0, 100, 10))
-    assert (client.direct > 30) is (takes == 100_000)
+    assert (client.direct > 30) is (takes == 100_000 and fanout == "direct")
+    assert fanout == "direct" or client.direct == 0
