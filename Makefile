@@ -19,7 +19,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 
 .PHONY: help
 help: ## show this list
-	@grep -hE '^[a-z%.-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z%.-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 # ---- environments ----
 
@@ -48,6 +48,11 @@ $(STAMP)-bench: $(STAMP)-venv $(INPUTS)
 	@$(PIP) --editable . --group bench
 	@touch $@
 
+$(STAMP)-docs: $(STAMP)-venv $(INPUTS)
+	@echo "$(VENV): installing gochan and what builds the site"
+	@$(PIP) --editable . --group docs
+	@touch $@
+
 $(STAMP)-chat: $(STAMP)-venv $(INPUTS)
 	@echo "$(VENV): installing gochan and the chat's libraries"
 	@$(PIP) --editable '.[chat,trio]'
@@ -67,9 +72,13 @@ test: $(STAMP)-test ## run the tests; options: make test ARGS="-k select"
 stress: $(STAMP)-test ## run the slow tests
 	@$(BIN)/python -m pytest -m slow --timeout 1800 $(ARGS)
 
+.PHONY: chat-table
+chat-table: $(STAMP)-test ## run the chat's table at full size and print its numbers; options: make chat-table ARGS="2 4 --loop uvloop"
+	@$(BIN)/python -m tests.chat.table $(ARGS)
+
 .PHONY: bench
-bench: $(STAMP)-bench ## run the benchmarks
-	@$(BIN)/python -m pytest -p benchmark benchmarks/ $(ARGS)
+bench: $(STAMP)-bench ## run the benchmarks; options: make bench ARGS="channels --quick"
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: lint
 lint: $(STAMP)-lint ## format check, linter and type checkers
@@ -77,6 +86,12 @@ lint: $(STAMP)-lint ## format check, linter and type checkers
 		"pyright --pythonpath $(BIN)/python"; do \
 		echo "$$check"; $(BIN)/$$check && passed=$$((passed + 1)); \
 	done; echo "$$passed of 4 checks passed"; test $$passed = 4
+
+.PHONY: docs
+docs: $(STAMP)-docs ## build the documentation into build/site
+	@rm -rf build/site build/doctrees # a warning must show however often the site is built
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html -d build/doctrees docs build/site $(ARGS)
+	@$(BIN)/python docs/check_site.py build/site
 
 .PHONY: check
 check: lint ## lint, then test on every supported Python that is here
@@ -104,4 +119,4 @@ $(VERSIONS:%=python-%): python-%:
 clean: ## remove environments, caches and build products
 	rm -rf .venv .venvs build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	rm -rf .coverage .coverage.* htmlcov
-	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find src tests examples benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,1 @@
+"""The documentation: its programs run, and its reference is complete."""
