@@ -169,10 +169,11 @@ class Session:
                 self._too_slow()
 
     def tell(self, frame: Encoded) -> bool:
-        try:
-            self.outbox.send_nowait(frame.framed(self._framing, self._codec))
-        except (anyio.WouldBlock, ChannelClosed):
-            return False
+        if data := self._write_now(frame.framed(self._framing, self._codec)):
+            try:
+                self.outbox.send_nowait(data)
+            except (anyio.WouldBlock, ChannelClosed):
+                return False
         return True
 
     def behind(self, member: Member) -> None:
