@@ -1,6 +1,7 @@
 """What the suite needs of a broker besides the protocol: nodes, time that passes, and a restart.
 
-To have another broker tested, write a ``Cluster`` for it and add it to ``KINDS``.
+To have another broker tested, write a ``Cluster`` for it and add it to ``KINDS``; in ``REAL`` are those that need real
+time, since another program is part of them.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ class Cluster(Protocol):
 
     async def pass_time(self, seconds: float) -> None: ...
 
+    async def heard(self, broker: Broker, limit: int = 10_000) -> list[Event | Resync]:
+        """What is unread at a node, after all that was published until now has arrived there."""
+        ...
+
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(self, *exception: object) -> None: ...
@@ -66,6 +71,9 @@ class _Local:
 
     async def pass_time(self, seconds: float) -> None:
         await anyio.sleep(seconds)
+
+    async def heard(self, broker: Broker, limit: int = 10_000) -> list[Event | Resync]:
+        return pending(broker, limit)
 
     async def __aenter__(self) -> Self:
         self.engine = await self.open()
@@ -103,6 +111,12 @@ class ExploredSqlite(Sqlite):
         )
 
 
+def _redis(path: Path) -> Cluster:
+    from tests.chat.broker.redis_cluster import Redis
+
+    return Redis()
+
+
 async def in_a_step(work: Callable[[], T], /) -> T:
     await gochan.sleep(0)
     result = work()
@@ -110,7 +124,8 @@ async def in_a_step(work: Callable[[], T], /) -> T:
     return result
 
 
-KINDS: dict[str, Callable[[Path], Cluster]] = {"memory": Memory, "sqlite": Sqlite}
+KINDS: dict[str, Callable[[Path], Cluster]] = {"memory": Memory, "sqlite": Sqlite, "redis": _redis}
+REAL = {"redis"}
 EXPLORED: dict[str, Callable[[Path], Cluster]] = {"memory": Memory, "sqlite": ExploredSqlite}
 
 
