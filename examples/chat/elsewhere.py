@@ -94,6 +94,15 @@ class Elsewhere:
         """It no longer is."""
         self._tell(room, key, None)
 
+    def correct(self, present: Mapping[tuple[str, str], str]) -> None:
+        """The sessions that are in rooms, by room and key: a hub that failed may have kept some news to itself."""
+        for room, key in {**self._mine, **self._news}:
+            if not room.startswith("@") and (room, key) not in present:
+                self.go(room, key)
+        for (room, key), user in present.items():
+            if self._news.get((room, key), self._mine.get((room, key))) != user:
+                self.come(room, key, user)
+
     def online(self, user: str, key: str) -> None:
         """A session of this user is here."""
         self._tell(f"@{user}", key, self._broker.node)

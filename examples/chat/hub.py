@@ -56,8 +56,9 @@ _BATCH: Final = 64
 _DRAIN: Final = 10_000
 _TURN: Final = 256
 _HELD: Final = 1000
+_ANNOUNCE_EACH: Final = 0.0002
 ANNOUNCE: Final = 0.05
-"""Seconds in which changes of presence are gathered."""
+"""Seconds in which changes of presence are gathered; more of them where more than 250 are to be told."""
 
 
 class Hub:
@@ -130,6 +131,7 @@ class Hub:
         before, self.rooms = self.rooms, {}
         self._announce = None
         self._fresh = {}
+        present: dict[tuple[str, str], str] = {}
         for session in self._registry.sessions.values():
             for name, member in list(session.rooms.items()):
                 if member.live and not member.present:  # what failed was its join
@@ -139,10 +141,12 @@ class Hub:
                 room.members[session] = member
                 if member.present:
                     room.users[session.user] += 1
+                    present[name, session.key] = session.user
                 if member.live:
                     session.behind(member)
         for name in before.keys() - self.rooms.keys():
             self.subscriptions.touch(name)
+        self.elsewhere.correct(present)
         self.elsewhere.look_again()
         asked, self._asked = self._asked, None
         if isinstance(asked, Ask):
@@ -261,7 +265,8 @@ class Hub:
             return
         self._fresh[room] = None
         if self._announce is None:
-            self._announce = after(ANNOUNCE)
+            # Everybody is told, so while many come to a large room the telling grows with the square of its size.
+            self._announce = after(max(ANNOUNCE, _ANNOUNCE_EACH * len(room.members)))
 
     def _tell_news(self, room: Room) -> None:
         news, room.news = room.news, {}

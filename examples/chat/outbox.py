@@ -33,13 +33,16 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import anyio
 
 from gochan import Channel, ChannelClosed, Event, receive_ok, select
 
 from .wire import Goodbye
+
+if TYPE_CHECKING:
+    from .rooms import Member
 
 Policy: TypeAlias = Literal["disconnect", "drop_newest", "drop_oldest", "catchup"]
 
@@ -56,6 +59,10 @@ class Parcel:
     """The room whose messages these are; without one it is an answer, which no policy may leave out."""
     first: int = 0
     """The offset of the first of them."""
+    ep: str = ""
+    """The epoch in which that is."""
+    member: Member | None = None
+    """The membership that they are for: the same room may be left, and joined again, while they wait."""
     presence: dict[str, Any] | None = None
     """The message, where a later one of the same room can be merged into it."""
 

@@ -219,7 +219,8 @@ class Session:
         except ChannelClosed:
             pass
         except Exception as error:
-            log.exception("session %s failed", self.sid)
+            with bound(session=self.sid, user=self.user):
+                log.exception("session %s failed", self.sid)
             self._node.telemetry.errors.report(error, sid=self.sid)
         # With a closed outbox there is a goodbye already, and it counts. A closed hub ends the server.
         return Goodbye(Close.INTERNAL, "internal error")

@@ -37,8 +37,10 @@ class Ended(Exception):
 
 
 @contextlib.asynccontextmanager
-async def running(make: Callable[[Settings], Server] = Server, **settings: Any) -> AsyncIterator[Server]:
-    """A server on a free port; afterwards it must stop in time and leave an empty hub."""
+async def running(
+    make: Callable[[Settings], Server] = Server, bound: float = BOUND * 2, **settings: Any
+) -> AsyncIterator[Server]:
+    """A server on a free port, for so many seconds; afterwards it must stop in time and leave an empty hub."""
     # Half a second of linger is enough on one machine, and no test waits for it.
     quick = {
         "ping_interval": 3600.0,
@@ -50,7 +52,7 @@ async def running(make: Callable[[Settings], Server] = Server, **settings: Any) 
         "burst": 10**6,
     }
     server = make(Settings(**{**quick, **settings}))
-    with anyio.fail_after(BOUND * 2):
+    with anyio.fail_after(bound):
         await server.listen()
         async with Group() as group:
             group.go(server.run)

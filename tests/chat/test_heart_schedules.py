@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
+from tests.chat.faults import kept
 from tests.chat.heart import Guest, Heart, beating, guests
 
 from gochan import Group
@@ -79,7 +80,8 @@ def test_many_schedules(backend: Any) -> None:
 
 @pytest.mark.gochan(virtual_time=True)
 async def test_a_hundred() -> None:
-    """100 people, of whom every tenth reads slowly and every seventh vanishes: the rest hear all, in order."""
+    """100 people, of whom every tenth reads slowly and every seventh vanishes: the rest hear all, in order, and what
+    was acknowledged to anybody is kept."""
     async with beating(outbox=32, write_timeout=1000, window=5000) as heart:
         people = [
             heart.connect(f"user{number}", capacity=2000 if number % 10 == 0 else 65536, slow=number % 10 == 0)
@@ -109,6 +111,7 @@ async def test_a_hundred() -> None:
             if number % 7 or number % 10 == 0:
                 page = await heart.node.broker.history(f"room{number % 5}", None, 10_000)
                 assert guest.last[f"room{number % 5}"] == page.top.off
+        await kept(heart, people)
         heart.check()
 
 

@@ -19,7 +19,7 @@ from typing import Any, Final, cast
 
 import anyio
 
-from gochan import Channel, ChannelClosed, Event, Group, Ticker, receive_ok, select, send
+from gochan import Channel, ChannelClosed, Event, Group, Ticker, Timer, after, receive_ok, select, send
 
 from .. import wire
 from .backoff import LOST
@@ -37,6 +37,8 @@ from .events import (
 from .link import Link, goodbye, nonsense, refusal
 from .recovery import Recovery, position, text
 
+_RETURNS: Final = 8  # rooms that are joined again at the same time
+_SLOWER: Final = 0.05
 _UNREAD: Final = 256  # frames that may wait for a server that speaks but does not read
 
 
@@ -110,7 +112,10 @@ class Conversation:
         self._link = link
         self._heartbeat = heartbeat
         self._out = deque[bytes]()
+        self._to_return = deque[Recovery]()
         self._returns: dict[wire.Id, Recovery] = {}
+        self._at_once = _RETURNS
+        self._pause: Timer | None = None
         self._beat: tuple[int, float] | None = None
         self._goaway: Disconnected | None = None
 
@@ -146,11 +151,37 @@ class Conversation:
         asked = {request.message["room"] for request in state.pending.values() if request.message["t"] == "join"}
         for room in state.rooms.values():
             if room.member and room.room not in asked:
-                id_ = next(state.ids)
+                self._to_return.append(room)
+        self._return()
+        for request in state.pending.values():
+            if not self._waits_for_its_room(request):
+                self._write(request.message)
+
+    def _return(self) -> None:
+        """Ask for the next rooms to be joined again: a few at a time, as fast as the server takes them."""
+        while self._to_return and len(self._returns) < self._at_once and self._pause is None:
+            room = self._to_return.popleft()
+            if self._state.rooms.get(room.room) is room:  # not left meanwhile
+                id_ = next(self._state.ids)
                 self._returns[id_] = room
                 self._write({"t": "join", "id": id_, "room": room.room, **since(room.last)})
-        for request in state.pending.values():
-            self._write(request.message)
+
+    def _waits_for_its_room(self, request: Request) -> bool:
+        """Whether a ``say`` has to wait until its room is joined again: before it would be refused."""
+        if request.message["t"] != "say":
+            return False
+        room = self._state.rooms.get(request.message["room"])
+        return room is not None and (room in self._to_return or room in self._returns.values())
+
+    def _returned(self, id_: wire.Id) -> Recovery | None:
+        """The room, if this was asked by ``_return``; then it is somebody else's turn, and what waited is said."""
+        room = self._returns.pop(id_, None)
+        if room is not None:
+            for request in self._state.pending.values():
+                if request.message["t"] == "say" and request.message["room"] == room.room:
+                    self._write(request.message)
+            self._return()
+        return room
 
     async def _serve(self, heartbeat: Ticker) -> None:
         state, link = self._state, self._link
@@ -165,6 +196,7 @@ class Conversation:
                     None if out is None else send(link.outgoing, out),
                     heartbeat,
                     None if left else state.leaving,
+                    self._pause,
                 ):
                     case (0, (message, ok)):
                         if not ok or message is None:
@@ -172,7 +204,8 @@ class Conversation:
                         self._understand(message)
                     case (1, request):
                         state.pending[request.id] = request
-                        self._write(request.message)
+                        if not self._waits_for_its_room(request):
+                            self._write(request.message)
                     case (2, _):
                         self._out.popleft()
                     case (3, now):
@@ -182,6 +215,9 @@ class Conversation:
                     case (4, _):
                         left = True
                         self._write({"t": "bye"})
+                    case (5, _):
+                        self._pause = None
+                        self._return()
             except ChannelClosed:  # the writer failed; what the server said before may still be read
                 self._out.clear()
 
@@ -241,7 +277,7 @@ class Conversation:
                 pass  # from a newer server
 
     def _entered(self, message: wire.Json) -> None:
-        returned = self._returns.pop(message["id"], None)
+        returned = self._returned(message["id"])
         room = self._state.rooms.get(message["room"])
         if room is None:  # left meanwhile
             return
@@ -253,13 +289,22 @@ class Conversation:
 
     def _failed(self, message: wire.Json) -> None:
         id_ = message.get("id")
-        room = None if id_ is None else self._returns.pop(id_, None)
+        room = self._returns.get(id_) if id_ is not None else None
         request = None if id_ is None else self._state.pending.get(id_)
-        if room is not None:
+        if room is not None and id_ is not None:
             refused = refusal(message)
             if refused.temporary:
-                reason = f"{room.room}: {refused.text}"
-                raise Disconnected(LOST, reason, after=refused.retry_after or 0.0)
+                if refused.code != wire.Code.RATE_LIMITED:
+                    reason = f"{room.room}: {refused.text}"
+                    raise Disconnected(LOST, reason, after=refused.retry_after or 0.0)
+                # A new connection would be just as fast, and be refused as this one. From now on one by one: those who
+                # go on to be too fast are sent away.
+                self._at_once = 1
+                del self._returns[id_]
+                self._to_return.appendleft(room)
+                self._pause = self._pause or after(max(refused.retry_after or 0.0, _SLOWER))
+                return
+            self._returned(id_)
             if self._state.rooms.get(room.room) is room:
                 del self._state.rooms[room.room]
                 self._state.happened(Expelled(room.room, refused.code, refused.text))
