@@ -15,6 +15,7 @@ from .broker.base import Unavailable
 from .downstream import Notice
 from .membership import PAGE, fitting, refusal
 from .requests import Ask, Depart, ask, failure
+from .rooms import message
 from .wire import Close, Code, Encoded, Goodbye, WireError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Commands:
             case wire.Pong():
                 pass  # the session has seen to it
             case wire.Bye():
-                raise Goodbye(Close.NORMAL, "bye")
+                raise Goodbye(Close.NORMAL, "bye", final=True)
             case wire.Hello():
                 raise WireError(Code.CONFLICT, "hello is said once")
             case _ as never:
@@ -158,6 +159,6 @@ class Commands:
         async with self._asking_broker(asked.id):
             page = await self._node.broker.history(asked.room, asked.since, limit, asked.rev)
         events = fitting(page.events)
-        msgs = [wire.published(event.room, event.pos, wire.loads(event.payload)) for event in events]
+        msgs = [message(event) for event in events]
         complete = page.complete and len(events) == len(page.events)
         await self._session.reply(wire.history(asked.id, asked.room, page.top, msgs, complete))

@@ -74,6 +74,13 @@ def _bytes(text: str) -> int:
     return size
 
 
+def _memory(text: str) -> int:
+    size = int(text)
+    if not 1 << 20 <= size <= 1 << 40:
+        raise ValueError("a number of bytes from 1048576 to 1099511627776")
+    return size
+
+
 def _fanout(text: str) -> str:
     if text not in ("direct", "queue"):
         raise ValueError("direct or queue")
@@ -146,6 +153,13 @@ class Settings:
     data: str = flag("", "file that keeps the messages; without one they end with the server", str, metavar="FILE")
     history: int = flag(1000, "messages kept of each room, for who comes back", _count, metavar="MESSAGES")
     history_age: float = flag(86_400.0, "seconds for which they are kept", _seconds, metavar="SECONDS")
+    history_bytes: int = flag(
+        256 << 20,
+        "bytes of memory for the messages of all rooms, the oldest go first; with --data or --broker they are kept "
+        "there, without this bound",
+        _memory,
+        metavar="BYTES",
+    )
     rooms: int = flag(100, "rooms that one connection may be in", _count)
     per_user: int = flag(100, "connections that one user may have", _count, metavar="CONNECTIONS")
     rate: float = flag(20.0, "commands a second that one connection may send", _rate, metavar="PER_SECOND")

@@ -1,7 +1,7 @@
 """Elsewhere: who is in this node's rooms on other nodes, and who of this node is to be known there.
 
 Shape
-    hub ──come, go──▸ news ──┬─▸ broker: presence of each session, renewed every third of its ``ttl``
+    hub ──come, go──▸ news ──┬─▸ broker: presence of each session, renewed now and then
                              └─▸ control: the same news, to all nodes at once
     broker's list of a room ──▸ seen ──▸ hub        control ──▸ hub
 
@@ -12,7 +12,9 @@ Invariants
     E1  What is kept at the broker for this node becomes ``mine``: news waits until the broker has taken it.
     E2  A look never takes back what is newer than itself: everything heard has a stamp, and a look has the stamp of
         when it was asked for (``Room.reconcile``).
-    E3  A session that is nowhere any more is listed for ``ttl`` at most, and shown for a third of it longer.
+    E3  The sessions of a node that died are shown until the first look after the broker has missed the node itself.
+        Presences expire as well, but only so that nobody need clean up: to renew ten thousand of them often would cost
+        more than all the rest that an idle node does.
 
 Users have a list of their own, ``@name``, which says on which nodes their sessions are: so a direct message goes to
 those nodes, not to all. No room has such a name.
@@ -39,8 +41,10 @@ from .broker.base import Broker, Unavailable
 
 log = logging.getLogger(__name__)
 
-TTL: Final = 45.0
-"""Seconds that a presence is good for. With a third of it until the next look, a dead node's are gone after 60."""
+TTL: Final = 300.0
+"""Seconds that a presence is good for; it is renewed after a third of them."""
+LOOK: Final = 15.0
+"""Seconds between two looks at the broker's lists."""
 _AT_ONCE: Final = 100
 _NEWS: Final = 500  # in one control message
 _PAUSE: Final = 0.2
@@ -62,18 +66,14 @@ class Elsewhere:
     Args:
         rooms: the names of the rooms that have members here.
         seen: where looks go; whoever receives them is the hub.
-        ttl: seconds that a presence is good for.
     """
 
-    def __init__(
-        self, broker: Broker, rooms: Callable[[], Iterable[str]], seen: SendChannel[Seen], *, ttl: float = TTL
-    ) -> None:
+    def __init__(self, broker: Broker, rooms: Callable[[], Iterable[str]], seen: SendChannel[Seen]) -> None:
         self.seen = seen
         self.stamp = 0
         """Grows with everything that is heard from other nodes."""
         self._broker = broker
         self._rooms = rooms
-        self._ttl = ttl
         self._keys = count(1)
         self._mine: dict[tuple[str, str], str] = {}
         self._news: dict[tuple[str, str], str | None] = {}
@@ -123,7 +123,8 @@ class Elsewhere:
 
     async def users(self, room: str) -> list[str]:
         """Who is in a room, wherever that is."""
-        return sorted({presence.user for presence in await self._broker.presence_list(room)})
+        alive = await self._alive()
+        return sorted({each.user for each in await self._broker.presence_list(room) if node_of(each.sid) in alive})
 
     async def direct(self, user: str, command: Mapping[str, Any]) -> int:
         """Say something to the sessions of a user on other nodes; to how many."""
@@ -133,35 +134,43 @@ class Elsewhere:
 
     async def look(self, room: str) -> None:
         """Have the hub see who is in a room on other nodes."""
+        await self._look(room, await self._alive())
+
+    async def _look(self, room: str, alive: frozenset[str]) -> None:
         asked = self.stamp
-        here = f"{self._broker.node}/"
+        others = alive - {self._broker.node}
         listed = await self._broker.presence_list(room)
-        users = {presence.sid: presence.user for presence in listed if not presence.sid.startswith(here)}
+        users = {presence.sid: presence.user for presence in listed if node_of(presence.sid) in others}
         await self.seen.send(Seen(room, users, asked))
+
+    async def _alive(self) -> frozenset[str]:
+        return frozenset(await self._broker.nodes())
 
     # ---- keeping up ----
 
     async def run(self) -> None:
         """Tell the broker, and look, until cancelled."""
-        period = self._ttl / 3
-        ticker = Ticker(period)
-        accompanied = anyio.current_time()
+        ticker = Ticker(LOOK)
+        renewed = accompanied = anyio.current_time()
         while True:
             try:
                 match await select(self._bell, ticker, self._look_at_all):
                     case (0, _):
                         await self.flush()
                     case (1, now):
-                        await self._renew()
-                        if len(await self._broker.nodes()) > 1:
+                        if now - renewed >= TTL / 3:
+                            renewed = now
+                            await self._renew()
+                        alive = await self._alive()
+                        if len(alive) > 1:
                             accompanied = now
-                        # The last of the others may have left somebody behind, for as long as a presence is good.
-                        if now - accompanied <= 2 * self._ttl:
-                            await self._look_around()
+                        # The last of the others may have left somebody behind.
+                        if now - accompanied <= 2 * LOOK:
+                            await self._look_around(alive)
                     case (2, _):
                         await self._renew()
-                        await sleep(period / 3)  # the others have missed the same, and have to say again who is there
-                        await self._look_around()
+                        await sleep(LOOK / 3)  # the others have missed the same, and have to say again who is there
+                        await self._look_around(await self._alive())
             except Unavailable:
                 await sleep(_PAUSE)
                 self._bell.send_nowait(None)
@@ -184,7 +193,7 @@ class Elsewhere:
             await self._broker.presence_remove(room, key)
             self._mine.pop((room, key), None)
         else:
-            await self._broker.presence_add(room, key, user, ttl=self._ttl)
+            await self._broker.presence_add(room, key, user, ttl=TTL)
             self._mine[room, key] = user
         if self._news.get((room, key), _NOTHING) == user:  # it may have changed meanwhile
             del self._news[room, key]
@@ -196,14 +205,18 @@ class Elsewhere:
     async def _renew_one(self, room: str, key: str) -> None:
         user = self._mine.get((room, key))
         if user is not None and self._news.get((room, key), user) == user:  # who is leaving is not renewed
-            await self._broker.presence_add(room, key, user, ttl=self._ttl)
+            await self._broker.presence_add(room, key, user, ttl=TTL)
 
-    async def _look_around(self) -> None:
+    async def _look_around(self, alive: frozenset[str]) -> None:
         for part in parts(list(self._rooms()), _AT_ONCE):
-            await together([partial(self.look, room) for room in part])
+            await together([partial(self._look, room, alive) for room in part])
 
 
 _NOTHING: Final = object()
+
+
+def node_of(key: str) -> str:
+    return key.rpartition("/")[0]
 
 
 def parts(things: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:

@@ -46,7 +46,7 @@ from .elsewhere import Elsewhere, Seen
 from .registry import Registry
 from .repairs import Repaired, Repairs, Standing
 from .requests import Arrive, Ask, Depart, Enter, Request, failure
-from .rooms import Batch, Client, Member, Room, message
+from .rooms import Batch, Client, Member, Room
 from .subscriptions import Subscriptions
 from .wire import Close, Code, Encoded, Goodbye, Pos, WireError
 
@@ -213,7 +213,7 @@ class Hub:
             # Moved on only when it is told: a failure in between would swallow it (H5).
             member.last, member.ep = arrive.reached.off, arrive.reached.ep
         elif arrive.events:
-            client.offer(member, Batch.of(arrive.events))
+            client.offer(member, room.batch(arrive.events))
             if member.live:
                 member.last = arrive.reached.off
         if not member.live:
@@ -227,7 +227,7 @@ class Hub:
 
     def _joined(self, client: Client, room: Room, arrive: Arrive) -> None:
         assert arrive.join is not None
-        msgs = [message(event) for event in arrive.events]
+        msgs = [frame.message for frame in room.frames(arrive.events)]
         members = sorted(room.users) if len(room.users) <= wire.MAX_MEMBERS else None
         answer = wire.joined(arrive.join.id, room.name, members, pos=arrive.reached, rec=arrive.rec, msgs=msgs)
         client.answer(Encoded(answer))
@@ -329,7 +329,7 @@ class Hub:
         if room is None:
             return
         self._tell_news(room)
-        batch = Batch.of(events)
+        batch = room.batch(events)
         room.said(batch)
         # The dict cannot change while this yields: nobody but this goroutine changes it (H1).
         for n, (client, member) in enumerate(room.members.items(), 1):

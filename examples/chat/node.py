@@ -43,9 +43,13 @@ def window(settings: Settings) -> Window:
     return Window(settings.history, settings.history_age, max(settings.history_age, 86_400.0))
 
 
+def _in_memory(settings: Settings) -> Broker:
+    return MemoryEngine(window(settings), size=settings.history_bytes).broker(settings.name)
+
+
 def assemble(settings: Settings, broker: Broker | None = None, telemetry: Telemetry = NULL) -> Node:
     """The node that the settings ask for; without a broker its messages are kept in memory."""
-    node = new_node(settings, broker or MemoryEngine(window(settings)).broker(settings.name))
+    node = new_node(settings, broker or _in_memory(settings))
     rate = Rate(settings.rate, settings.burst)
     node.limits = Limits(
         connection=rate,

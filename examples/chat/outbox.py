@@ -107,7 +107,7 @@ class Outbox:
         """Put something into the lane; what had to leave it for a catch-up.
 
         Raises:
-            WouldBlock: it does not fit, and the policy is to disconnect, or it is an answer.
+            WouldBlock: it does not fit, and the policy is to disconnect, or there are answers alone.
         """
         if self.goodbye is not None:
             return ()
@@ -115,14 +115,14 @@ class Outbox:
             self._merge(parcel)
         elif self._fits(parcel):
             self._append(parcel)
-        elif not parcel.droppable or self.policy == "disconnect":
+        elif self.policy == "disconnect":
             raise anyio.WouldBlock
-        elif self.policy == "drop_newest":
-            self._drop(parcel)
-        elif self.policy == "drop_oldest":
-            self._make_place(parcel)
-        else:
+        elif self.policy == "catchup":
             return self._shed(parcel)
+        elif self.policy == "drop_newest" and parcel.droppable:
+            self._drop(parcel)
+        else:  # an answer, too, may have the place of a message
+            self._make_place(parcel)
         return ()
 
     async def send(self, data: bytes) -> None:
@@ -218,15 +218,25 @@ class Outbox:
         self._lane.extendleft(reversed(kept))
         if self._fits(parcel):
             self._append(parcel)
-        else:  # there are answers alone
+        elif parcel.droppable:  # there are answers alone
             self._drop(parcel)
+        else:
+            raise anyio.WouldBlock
 
     def _shed(self, parcel: Parcel) -> list[Parcel]:
         shed = [waiting for waiting in self._lane if waiting.droppable]
+        if not parcel.droppable and len(shed) < len(self._lane):
+            frames = self.frames - sum(waiting.frames for waiting in shed)
+            size = self.size - sum(len(waiting.data) for waiting in shed)
+            if frames + parcel.frames > self._max_frames or size + len(parcel.data) > self._max_size:
+                raise anyio.WouldBlock
         self._lane = deque(waiting for waiting in self._lane if not waiting.droppable)
         for waiting in shed:
             self._remove(waiting)
-        return [*shed, parcel]
+        if parcel.droppable:
+            return [*shed, parcel]
+        self._append(parcel)
+        return shed
 
     def _wake(self) -> None:
         self.parked = False

@@ -92,8 +92,10 @@ class Registry:
         if not others:
             del self.users[session.user]
         if resumable:
-            self._ended[session.sid] = _Ended(session.secret, session.user, anyio.current_time() + RESUME)
-            while len(self._ended) > _KEPT:
+            now = anyio.current_time()
+            self._ended[session.sid] = _Ended(session.secret, session.user, now + RESUME)
+            # In the order in which they ended, as each has the same time.
+            while len(self._ended) > _KEPT or next(iter(self._ended.values())).until <= now:
                 self._ended.popitem(last=False)
 
     def tell(self, user: str, frame: Encoded) -> int:

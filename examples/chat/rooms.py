@@ -4,7 +4,7 @@ Invariants
     R1  ``users`` counts the present members of each name, here and ``elsewhere``. A name is news when its first
         session comes and when its last one goes; who comes and goes between two announcements is no news at all,
         unless somebody arrived in between, who was told of everybody (``arrivals``).
-    R2  ``recent`` are the latest messages, without a hole, and end at ``pos``.
+    R2  ``recent`` are the latest messages, without a hole, and end at ``pos``: at most 128, made of at most 256 KiB.
     R3  A live member has been given everything up to ``last``, in the epoch ``ep``, and nothing after it.
 
 A member that is not live is on its way: it joins, or it was too slow, and its session reads the history. R3 is what
@@ -28,6 +28,7 @@ from .wire import Codec, Encoded, Framing, Goodbye, Pos, WireError
 log = logging.getLogger(__name__)
 
 _RECENT: Final = 128
+_RECENT_BYTES: Final = 256 * 1024  # of payloads; each format that is in use adds its own bytes
 
 
 class Client(Protocol):
@@ -102,11 +103,6 @@ class Batch:
         self.frames = frames
         self._bytes: dict[tuple[Framing, Codec], bytes] = {}
 
-    @classmethod
-    def of(cls, events: Sequence[Event]) -> Batch:
-        first = events[0]
-        return cls(first.room, first.pos.off, first.pos.ep, [Encoded(message(event)) for event in events])
-
     def framed(self, framing: Framing, codec: Codec) -> bytes:
         data = self._bytes.get((framing, codec))
         if data is None:
@@ -120,13 +116,17 @@ class Batch:
 
 
 def message(event: Event) -> wire.Json:
-    """The ``msg`` that an event of the broker is. One that is damaged keeps its place: a hole would be read for ever."""
+    """The ``msg`` that an event is. One that is damaged keeps its place: a hole would be read for ever."""
     try:
         fields = wire.loads(event.payload)
     except WireError as error:
-        log.error("message %d of %s cannot be read: %s", event.pos.off, event.room, error)
+        log.warning("message %d of %s cannot be read: %s", event.pos.off, event.room, error)
         fields = {"from": "?", "body": "(this message is damaged)", "ts": 0}
     return wire.published(event.room, event.pos, fields)
+
+
+def _encoded(event: Event) -> Encoded:
+    return Encoded(message(event), len(event.payload))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,8 @@ class Room:
     arrivals: int = 0
     """How many members were told who is here."""
     pos: Pos | None = None
-    recent: deque[Encoded] = field(default_factory=lambda: deque[Encoded](maxlen=_RECENT))
+    recent: deque[Encoded] = field(default_factory=deque[Encoded])
+    _size: int = 0
     held: list[Event] | None = None
     """What arrives while a gap is being read from the history; ``None`` when there is no gap."""
     again: bool = False
@@ -212,13 +213,35 @@ class Room:
 
     def said(self, batch: Batch) -> None:
         """Go on to the end of a batch that follows ``pos``."""
-        self.recent.extend(batch.frames)
+        recent = self.recent
+        recent.extend(batch.frames)
+        self._size += sum([frame.size for frame in batch.frames])
+        while len(recent) > _RECENT or self._size > _RECENT_BYTES:
+            self._size -= recent.popleft().size
         self.pos = Pos(batch.last, batch.ep)
 
     def start(self, pos: Pos) -> None:
         """Begin anew: what was before ``pos`` is no longer known here."""
         self.pos = pos
         self.recent.clear()
+        self._size = 0
+
+    def frames(self, events: Sequence[Event]) -> list[Encoded]:
+        """The messages of a page of the history; those that are known here are not decoded and encoded once more."""
+        if self.pos is None:
+            return [_encoded(event) for event in events]
+        ep, begin, recent = self.pos.ep, self.pos.off + 1 - len(self.recent), list(self.recent)
+        return [
+            recent[event.pos.off - begin]
+            if begin <= event.pos.off <= self.pos.off and event.pos.ep == ep
+            else _encoded(event)
+            for event in events
+        ]
+
+    def batch(self, events: Sequence[Event]) -> Batch:
+        """Messages without a hole, at least one."""
+        first = events[0].pos
+        return Batch(self.name, first.off, first.ep, self.frames(events))
 
     def since(self, off: int) -> Batch | None:
         """What was said after an offset of this epoch, if that is known here."""
@@ -239,3 +262,5 @@ class Room:
         if self.pos is not None:
             offsets = [frame.message["off"] for frame in self.recent]
             assert offsets == list(range(self.pos.off + 1 - len(offsets), self.pos.off + 1)), "R2: no hole"
+        assert self._size == sum(frame.size for frame in self.recent) <= _RECENT_BYTES, "R2: too much"
+        assert len(self.recent) <= _RECENT, "R2: too many"

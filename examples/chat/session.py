@@ -92,10 +92,11 @@ class Session:
         async with Group() as group:
             self._group = group
             group.go(self._write, group.cancel, name=f"writer {self.sid}")
+            goodbye: Goodbye | None = None
             try:
                 goodbye = await self._read(hello_deadline)
             finally:
-                left = self._leave()
+                left = self._leave(goodbye)
                 with anyio.CancelScope(shield=True):
                     await left.wait()
             # Only now: the hub has taken the leave, so it has answered everything before it.
@@ -145,28 +146,28 @@ class Session:
         data = self._write_now(data)
         if not data:
             return
-        parcel = Parcel(data, len(batch.frames), batch.room, batch.first)
+        self._put(Parcel(data, len(batch.frames), batch.room, batch.first, batch.ep, member))
+
+    def notify(self, room: str, presence: Encoded) -> None:
+        if data := self._write_now(presence.framed(self._framing, self._codec)):
+            self._put(Parcel(data, room=room, presence=presence.message))
+
+    def answer(self, frame: Encoded) -> None:
+        if data := self._write_now(frame.framed(self._framing, self._codec)):
+            self._put(Parcel(data))
+
+    def _put(self, parcel: Parcel) -> None:
         try:
             shed = self.outbox.offer(parcel)
         except anyio.WouldBlock:
             self._too_slow()
             return
-        for lost in {parcel.room: parcel for parcel in reversed(shed)}.values():  # the first of each room
-            if late := self.rooms.get(lost.room):
-                if late is member or late.live:
-                    late.last = lost.first - 1
+        for lost in shed:
+            late = lost.member
+            # Not one that has left, nor one whose offsets began anew: ``resync`` has told of what was before.
+            if late is not None and self.rooms.get(lost.room) is late and late.ep == lost.ep:
+                late.last = min(late.last, lost.first - 1)
                 self.memberships.behind(late)
-
-    def notify(self, room: str, presence: Encoded) -> None:
-        if data := self._write_now(presence.framed(self._framing, self._codec)):
-            self.outbox.offer(Parcel(data, room=room, presence=presence.message))
-
-    def answer(self, frame: Encoded) -> None:
-        if data := self._write_now(frame.framed(self._framing, self._codec)):
-            try:
-                self.outbox.offer(Parcel(data))
-            except anyio.WouldBlock:
-                self._too_slow()
 
     def tell(self, frame: Encoded) -> bool:
         if data := self._write_now(frame.framed(self._framing, self._codec)):
@@ -303,18 +304,20 @@ class Session:
         if data := self._write_now(self._encode(message)):
             await self.outbox.send(data)
 
-    def _leave(self) -> Signal:
+    def _leave(self, goodbye: Goodbye | None = None) -> Signal:
         """Say everywhere that the session ends, without waiting, as it may be cancelled; when the hub has heard."""
         if self._left is not None:
             return self._left
-        node, goodbye = self._node, self.outbox.goodbye
+        node, goodbye = self._node, self.outbox.goodbye or goodbye
         if self._pulse is not None:
             self._pulse.stop()
         if self._gate is not None:
             self._gate.leave()
         if self.user:
             node.hub.elsewhere.offline(self.user, self.key)
-        node.registry.remove(self, resumable=goodbye is None or goodbye.code.reconnect)
+        # NORMAL without a bye: the connection is over, and nobody has said that the client is.
+        resumable = goodbye is None or (not goodbye.final and (goodbye.code is Close.NORMAL or goodbye.code.reconnect))
+        node.registry.remove(self, resumable=resumable)
         depart = Depart(client=self)
         self._left = depart.done
         try:

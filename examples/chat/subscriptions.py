@@ -43,16 +43,21 @@ class Subscriptions:
         """Keep up, until cancelled."""
         async for _ in self._bell:
             while self._touched:
-                room = next(iter(self._touched))
-                del self._touched[room]
-                try:
-                    await self._look_at(room)
-                except Unavailable:
-                    self.touch(room)
+                touched, self._touched = self._touched, {}
+                failed: list[str] = []
+                for room in touched:
+                    try:
+                        await self._look_at(room)
+                    except Unavailable:
+                        failed.append(room)
+                if failed:  # one pause for all of them: those that can be had must not wait for each that cannot
                     await sleep(_PAUSE)
+                    self._touched |= dict.fromkeys(failed)
 
     async def _look_at(self, room: str) -> None:
         if not self._wanted(room):
+            if waiting := self._waiting.pop(room, None):
+                waiting.set()  # whoever still waits looks again
             self.active.discard(room)
             await self._broker.unsubscribe(room)
             return

@@ -8,9 +8,9 @@ from tests.chat.heart import Heart, beating
 
 from examples.chat.client import Client, Joined, Reconnecting
 from examples.chat.limits import Limits, Rate
+from examples.chat.session import Session
 from examples.chat.transport import Lines, MemoryPipe
 from examples.chat.transport.memory import MemoryStream
-from examples.chat.session import Session
 from examples.chat.wire import Close, Goodbye
 
 virtual = pytest.mark.gochan(virtual_time=True)
@@ -65,5 +65,3 @@ async def test_it_comes_back_to_all_of_them() -> None:
                     if len(back) == 100:
                         break
             assert (len(back), lost, door.calls) == (100, 1, 2)
-
-

@@ -11,6 +11,7 @@ import pytest
 from tests.chat.heart import Guest, Heart, beating, guests
 
 from examples.chat.broker import LocalBroker, MemoryEngine, Unavailable
+from examples.chat.elsewhere import TTL
 from gochan import Group, sleep
 from gochan.testing import explore
 
@@ -135,16 +136,37 @@ async def test_direct_messages_without_the_broker() -> None:
 
 @virtual
 async def test_a_dead_node_is_forgotten() -> None:
-    """What a node that died has left behind is gone after a minute, also where nobody said so."""
+    """What a node that died has left behind is gone with the first look after the broker has missed it."""
     async with two() as (engine, left, right):
         (ann,) = await guests(left, "ann")
-        await broker(right).presence_add("a", "right/1000", "ghost", ttl=45.0)
+        cyd = right.connect("cyd")
+        await cyd.say_hello()
+        third = engine.broker("third")
+        await third.presence_add("a", "third/1", "ghost")
+        await third.presence_add("@ghost", "third/1", "third")
         await sleep(16)
-        assert await members(ann) == ["ann", "ghost"]
+        assert await members(ann) == await members(cyd) == ["ann", "ghost"]
         assert news(ann) == [(["ghost"], [])]
-        await sleep(45)
-        assert await members(ann) == ["ann"]
+        del engine.brokers["third"]
+        await sleep(16)
+        assert await members(ann) == await members(cyd) == ["ann"]
+        assert news(ann) == [(["ghost"], []), ([], ["ghost"])]
+        assert (await ann.ask({"t": "dm", "to": "ghost", "body": "?"}))["code"] == 404
         assert engine.presences.present("a", anyio.current_time())
+        engine.brokers["third"] = third
+
+
+@virtual
+async def test_presences_are_renewed() -> None:
+    """Who stays is listed as long as it stays; what nobody renews ends by itself."""
+    async with two() as (_, left, right):
+        await guests(left, "ann")
+        cyd = right.connect("cyd")
+        await cyd.say_hello()
+        await broker(right).presence_add("a", "right/1000", "ghost", ttl=TTL)
+        assert await members(cyd) == ["ann", "ghost"]
+        await sleep(TTL * 1.5)
+        assert await members(cyd) == ["ann"]
 
 
 @virtual

@@ -302,6 +302,22 @@ async def test_resume() -> None:
 
 
 @virtual
+@pytest.mark.parametrize("last", [{"t": "bye"}, {"t": "nonsense", "id": "x" * 1000}])
+async def test_no_resume_after_the_end(last: dict[str, Any]) -> None:
+    """G3: who has said bye, or was sent away for what it sent, is a new session when it comes back."""
+    async with beating(max_errors=1) as heart:
+        ann = heart.connect("ann")
+        await ann.say_hello()
+        welcome = await ann.find(t="welcome")
+        await ann.send(last)
+        await ann.find(t="goaway")
+        await wait_idle()
+        again = heart.connect("ann")
+        await again.say_hello(sid=welcome["sid"], secret=welcome["secret"])
+        assert (await again.find(t="welcome"))["resumed"] is False
+
+
+@virtual
 async def test_connections_of_one_user() -> None:
     """One more than a user may have is refused with 4504."""
     async with beating(per_user=2) as heart:

@@ -9,16 +9,13 @@ import pytest
 from tests.chat.heart import beating, guests
 from tests.chat.test_hub import Pretender, enter, hub_running, publish
 
-from examples.chat import wire
-from examples.chat.broker import Event, HistoryPage, MemoryEngine
-from examples.chat.broker.base import Event as Said
+from examples.chat.broker import MemoryEngine
 from examples.chat.config import Settings
 from examples.chat.node import new_node
 from examples.chat.requests import Arrive, Depart, ask
 from examples.chat.rooms import Batch, Member
 from examples.chat.supervisor import supervise
 from examples.chat.wire import Encoded, Pos
-from gochan import Group
 from gochan.testing import sleep, wait_idle
 
 virtual = pytest.mark.gochan(virtual_time=True)
@@ -56,10 +53,11 @@ async def test_sessions_end_with_a_hub_that_failed_once_too_often() -> None:
 
 @virtual
 async def test_a_failure_does_not_swallow_what_was_read_for_a_member() -> None:
-    """H5: the hub fails while it hands a member a part of the history; the member is sent there again, for that part."""
+    """H5: the hub fails while it hands a member a part of the history; the member is sent there again."""
     ann = Pretender("ann")
     async with hub_running() as node:
-        node.registry.sessions["ann"] = ann  # type: ignore[assignment]
+        sessions: Any = node.registry.sessions
+        sessions["ann"] = ann
         member = await enter(node, ann)
         ann.full = True
         await publish(node, "1", "2", "3")
@@ -87,7 +85,8 @@ async def test_a_failure_does_not_swallow_that_something_is_lost() -> None:
     """H5: the same for a member whose place the history no longer has: it is told in the end."""
     ann = Pretender("ann")
     async with hub_running() as node:
-        node.registry.sessions["ann"] = ann  # type: ignore[assignment]
+        sessions: Any = node.registry.sessions
+        sessions["ann"] = ann
         member = await enter(node, ann)
         before = member.pos
 
@@ -142,6 +141,3 @@ async def test_nonsense_from_another_node_ends_nothing() -> None:
             await node.broker.control_send("here", command)
         await wait_idle()
         assert node.hub.restarts == 0
-
-
-_ = Any, HistoryPage, Event, Said, Group, wire

@@ -82,6 +82,29 @@ async def test_catch_up_takes_out_every_room() -> None:
     assert await everything(box) == ["answer"]
 
 
+@pytest.mark.parametrize("policy", ["catchup", "drop_oldest", "drop_newest"])
+async def test_an_answer_gets_a_place(policy: Policy) -> None:
+    """Nobody is sent away for an answer that comes into a full lane: messages make place for it, by the policy."""
+    box = outbox(policy)
+    for off in range(1, 5):
+        box.offer(said(off))
+    shed = box.offer(Parcel(b"answer"))
+    box._check()
+    kept = await everything(box)
+    assert kept[-1] == "answer"
+    if policy == "catchup":
+        assert [parcel.first for parcel in shed] == [1, 2, 3, 4]
+        assert kept == ["answer"]
+    else:
+        assert json.loads(kept[0]) == {"t": "lag", "room": "a", "n": 1}
+        assert kept[1:-1] == ["2", "3", "4"]
+    box = outbox(policy)
+    for _ in range(4):
+        box.offer(Parcel(b"answer"))
+    with pytest.raises(anyio.WouldBlock):
+        box.offer(Parcel(b"one too many"))
+
+
 async def test_presence_is_merged() -> None:
     """However much comes and goes, presence of a room is one message, and never too much."""
     box = outbox("disconnect", frames=1)
@@ -201,7 +224,7 @@ async def test_any_use(policy: Policy, steps: list[tuple[str, str, int]]) -> Non
                 data = (f"m {room} {last[room]}").encode()
                 refused += len(box.offer(Parcel(data + b" " * size, 1, room, last[room])))
             elif step == "answer":
-                box.offer(Parcel(b"x" * size))
+                refused += len(box.offer(Parcel(b"x" * size)))
             elif step == "presence":
                 message = {"t": "pres", "room": room, "join": [str(size)], "leave": []}
                 box.offer(Parcel(encode(message), room=room, presence=message))

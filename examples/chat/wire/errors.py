@@ -89,11 +89,15 @@ class Goodbye(Exception):
     Args:
         after_ms: how long the client should wait before it comes back.
         resume: whether its session is kept for it until then.
+        final: the client itself has said that it does not come back.
     """
 
-    def __init__(self, code: Close, reason: str, *, after_ms: int = 0, resume: bool = False) -> None:
+    def __init__(
+        self, code: Close, reason: str, *, after_ms: int = 0, resume: bool = False, final: bool = False
+    ) -> None:
         super().__init__(f"{reason} ({int(code)})")
         self.code = code
         self.reason = reason
         self.after_ms = after_ms
         self.resume = resume
+        self.final = final

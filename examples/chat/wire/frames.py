@@ -24,10 +24,12 @@ class Encoded:
     every connection would need bytes of its own.
     """
 
-    __slots__ = ("_framed", "_payloads", "message")
+    __slots__ = ("_framed", "_payloads", "message", "size")
 
-    def __init__(self, message: Json) -> None:
+    def __init__(self, message: Json, size: int = 0) -> None:
         self.message = message
+        self.size = size
+        """Bytes of what it was made of, for whoever keeps it and has a bound."""
         self._payloads: dict[Codec, bytes] = {}
         self._framed: dict[tuple[Framing, Codec], bytes] = {}
 
