@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import workloads as w
 from .harness import Contest, Goal
+from .peers import ANYIO, QUEUE, TRIO
 
 
 def _faster(bound: float | None) -> Goal | None:
@@ -16,7 +17,7 @@ CONTESTS = (
         "hand-off vs asyncio.Queue(1)",
         "asyncio",
         w.channel(0),
-        w.asyncio_queue(1),
+        w.flow(QUEUE, 1),
         _faster(3),
         "faster",
     ),
@@ -25,7 +26,7 @@ CONTESTS = (
         "hand-off vs anyio memory stream(0)",
         "asyncio",
         w.channel(0),
-        w.anyio_stream(0),
+        w.flow(ANYIO, 0),
         _faster(10),
         "faster",
     ),
@@ -34,7 +35,7 @@ CONTESTS = (
         "capacity 100 vs asyncio.Queue(100)",
         "asyncio",
         w.channel(100),
-        w.asyncio_queue(100),
+        w.flow(QUEUE, 100),
         _faster(1.5),
         "faster",
         5_000,
@@ -44,7 +45,7 @@ CONTESTS = (
         "capacity 100 vs anyio memory stream(100)",
         "asyncio",
         w.channel(100),
-        w.anyio_stream(100),
+        w.flow(ANYIO, 100),
         None,
         "faster",
         5_000,
@@ -54,7 +55,7 @@ CONTESTS = (
         "trio: hand-off vs memory channel(0)",
         "trio",
         w.channel(0, on_trio=True),
-        w.trio_channel(0),
+        w.flow(TRIO, 0, on_trio=True),
         _faster(2.5),
         "faster",
     ),
@@ -72,7 +73,7 @@ CONTESTS = (
         "trio: capacity 100 vs memory channel(100)",
         "trio",
         w.channel(100, on_trio=True),
-        w.trio_channel(100),
+        w.flow(TRIO, 100, on_trio=True),
         _faster(2.5),
         "faster",
         5_000,

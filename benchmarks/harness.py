@@ -1,8 +1,8 @@
 """How two contenders are compared: short turns, taken alternately, the best turn of each.
 
 A *workload* is an async function of a number of operations that does its own timing and returns seconds. `Backend`
-runs workloads: one asyncio loop for all turns (the loop the user gets by default), one `trio.run` a turn (start-up is
-outside of what a workload times).
+runs workloads: one asyncio loop for all turns (the loop the user gets by default, or uvloop's), one `trio.run` a turn
+(start-up is outside of what a workload times).
 
 A turn is measured in CPU time: no workload ever sleeps, so that is the work done, and a neighbour that takes the
 processor away does not count.
@@ -16,15 +16,28 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from types import TracebackType
-from typing import Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, TypeVar, cast
 
 import trio
 
-BackendName: TypeAlias = Literal["asyncio", "trio"]
+BackendName: TypeAlias = Literal["asyncio", "uvloop", "trio"]
+BACKENDS: tuple[BackendName, ...] = ("asyncio", "uvloop", "trio")
 Workload: TypeAlias = Callable[[int], Awaitable[float]]
+
+
+T = TypeVar("T")
+
+
+def _loop_factory(name: BackendName) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if name != "uvloop":
+        return None
+    import uvloop
+
+    return cast(Callable[[], asyncio.AbstractEventLoop], uvloop.new_event_loop)
 
 
 class Backend:
@@ -32,7 +45,7 @@ class Backend:
 
     def __init__(self, name: BackendName) -> None:
         self.name: BackendName = name
-        self._runner = asyncio.Runner() if name == "asyncio" else None
+        self._runner = None if name == "trio" else asyncio.Runner(loop_factory=_loop_factory(name))
 
     def __enter__(self) -> Self:
         gc.collect()
@@ -46,6 +59,9 @@ class Backend:
         if self._runner is not None:
             self._runner.close()
 
+    def run(self, main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        return trio.run(main) if self._runner is None else self._runner.run(main())
+
     def turn(self, workload: Workload, operations: int) -> float:
         """Seconds that one turn of `workload` took."""
 
@@ -54,7 +70,7 @@ class Backend:
 
         gc.disable()
         try:
-            return trio.run(main) if self._runner is None else self._runner.run(main())
+            return self.run(main)
         finally:
             gc.enable()
 
@@ -91,6 +107,12 @@ class Contest:
     goal: Goal | None
     direction: Literal["faster", "dearer"]
     operations: int = 2_000
+    needs: str | None = None  # a module, of another distribution, without which there is no contest
+
+    @property
+    def missing(self) -> str | None:
+        """Why it cannot be held here."""
+        return None if self.needs is None or find_spec(self.needs) else f"{self.needs} is not installed"
 
     def ratio(self, ours: float, theirs: float) -> float:
         return theirs / ours if self.direction == "faster" else ours / theirs
@@ -98,23 +120,29 @@ class Contest:
 
 @dataclass
 class Score:
-    """The best turn of each contender so far, in seconds an operation."""
+    """The turns of each contender so far, in seconds an operation; the best of each are what is compared."""
 
     contest: Contest
-    ours: float = math.inf
-    theirs: float = math.inf
-    turns: int = 0
+    our_turns: list[float] = field(default_factory=list[float])
+    their_turns: list[float] = field(default_factory=list[float])
 
     def take_turns(self, backend: Backend) -> None:
         """One turn each; who goes first alternates."""
         n = self.contest.operations
-        for mine in (True, False) if self.turns % 2 else (False, True):
+        for mine in (True, False) if len(self.our_turns) % 2 else (False, True):
             gc.collect()
             if mine:
-                self.ours = min(self.ours, backend.turn(self.contest.ours, n) / n)
+                self.our_turns.append(backend.turn(self.contest.ours, n) / n)
             else:
-                self.theirs = min(self.theirs, backend.turn(self.contest.theirs, n) / n)
-        self.turns += 1
+                self.their_turns.append(backend.turn(self.contest.theirs, n) / n)
+
+    @property
+    def ours(self) -> float:
+        return min(self.our_turns, default=math.inf)
+
+    @property
+    def theirs(self) -> float:
+        return min(self.their_turns, default=math.inf)
 
     @property
     def ratio(self) -> float:
@@ -123,3 +151,14 @@ class Score:
     @property
     def met(self) -> bool | None:
         return None if self.contest.goal is None else self.contest.goal.met(self.ratio)
+
+
+def hold(contest: Contest, turns: int) -> Score:
+    """The contest, after a warm-up."""
+    score = Score(contest)
+    with Backend(contest.backend) as backend:
+        backend.turn(contest.ours, 200)
+        backend.turn(contest.theirs, 200)
+        for _ in range(turns):
+            score.take_turns(backend)
+    return score

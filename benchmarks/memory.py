@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import tracemalloc
+import warnings
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
+import anyio.lowlevel
+import trio
 
 from gochan import Channel, Group
 
 from .harness import Goal
+from .peers import Peer
 
 COUNT = 10_000
 
@@ -35,14 +39,14 @@ class _Scale:
 
 async def _settle() -> None:
     for _ in range(5):
-        await asyncio.sleep(0)
+        await anyio.lowlevel.checkpoint()
 
 
-async def _parked_goroutines(count: int) -> float:
+async def _parked_goroutines(count: int, *, shared: bool = True) -> float:
     ch = Channel[int]()
 
     async def worker() -> None:
-        await ch.receive()
+        await (ch if shared else Channel[int]()).receive()
 
     async with Group() as group:
         group.go(worker)
@@ -52,7 +56,7 @@ async def _parked_goroutines(count: int) -> float:
             group.go(worker)
         await _settle()
         weight = scale.read()
-        assert ch.statistics().receivers_waiting == count + 1
+        assert not shared or ch.statistics().receivers_waiting == count + 1
         group.cancel()
     return weight / count
 
@@ -103,13 +107,76 @@ def idle_channel(count: int = COUNT) -> float:
     return scale.read() / count
 
 
+def idle(peer: Peer) -> Callable[[int], float]:
+    """A peer's idle channel, with both its ends: of capacity 0, which where that means "unbounded" is as empty."""
+
+    async def weigh(count: int) -> float:
+        keep: list[Any] = [None] * count
+        peer.make(0)
+        scale = _Scale()
+        for i in range(count):
+            keep[i] = peer.make(0)
+        weight = scale.read() / count
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # ten thousand are not closed one by one
+            del keep
+            gc.collect()
+        return weight
+
+    return _sizes_asyncio(weigh)
+
+
+def parked_on(peer: Peer, *, shared: bool) -> Callable[[int], float]:
+    """A task that waits on a peer's channel, with that channel unless it is shared."""
+
+    async def weigh(count: int) -> float:
+        one = peer.open(1)
+
+        async def task() -> None:
+            line = one if shared else peer.open(1)
+            await line.receive()
+
+        try:
+            return await _parked_tasks(count, task)
+        finally:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ResourceWarning)
+                gc.collect()
+
+    return _sizes_asyncio(weigh)
+
+
 parked_goroutine = _sizes_asyncio(_parked_goroutines)
+parked_goroutine_own = _sizes_asyncio(lambda count: _parked_goroutines(count, shared=False))
 task_on_future = _sizes_asyncio(lambda count: _parked_tasks(count, _on_future))
 task_on_channel = _sizes_asyncio(lambda count: _parked_tasks(count, _on_shared_channel()))
 task_on_own_channel = _sizes_asyncio(lambda count: _parked_tasks(count, _on_own_channel))
 
 
-def _anyio_tasks(count: int) -> float:
+def parked_goroutine_on_trio(count: int) -> float:
+    return trio.run(_parked_goroutines, count)
+
+
+def trio_tasks(count: int) -> float:
+    """A task of a nursery that waits on trio's own memory channel."""
+
+    async def main() -> float:
+        _, receiving = trio.open_memory_channel[int](0)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receiving.receive)
+            await _settle()
+            scale = _Scale()
+            for _ in range(count):
+                nursery.start_soon(receiving.receive)
+            await _settle()
+            weight = scale.read()
+            nursery.cancel_scope.cancel()
+        return weight / count
+
+    return trio.run(main)
+
+
+def anyio_tasks(count: int) -> float:
     async def main() -> float:
         async with anyio.create_task_group() as group:
             group.start_soon(anyio.sleep_forever)
@@ -143,7 +210,7 @@ WEIGHTS = (
         "goroutine parked on receive()",
         parked_goroutine,
         Goal("at most", 1600),
-        theirs=_anyio_tasks,
+        theirs=anyio_tasks,
     ),
     Weight("idle-channel", "idle Channel[int]()", idle_channel, Goal("below", 500)),
     Weight(

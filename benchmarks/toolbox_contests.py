@@ -18,6 +18,7 @@ def _lock(name: str, what: str, make: object, theirs: str, goal: Goal | None = N
         make(theirs),
         goal,
         "faster",
+        needs="aiologic" if theirs == "aiologic" else None,
     )
 
 

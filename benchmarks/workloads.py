@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from time import thread_time
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio
 import trio
@@ -14,102 +14,61 @@ import gochan
 from gochan import Channel, Group
 
 from .harness import Workload
+from .peers import GOCHAN, Peer
 
 
 async def _noop() -> None:
     pass
 
 
-# ---- one producer, one consumer ----
-# The consumer is the timing task itself, the producer a task of the backend: the same two tasks for every contender.
+# ---- producers and consumers ----
+# The last consumer is the timing task itself, the others are tasks of the backend: the same tasks for every contender.
+
+Part: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 
-async def _asyncio_duel(producer: Callable[[], Any], consumer: Callable[[], Awaitable[None]]) -> float:
+async def _asyncio_crew(parts: list[Part], last: Part) -> float:
     start = thread_time()
-    task = asyncio.create_task(producer())
-    await consumer()
-    await task
+    tasks = [asyncio.create_task(part()) for part in parts]
+    await last()
+    for task in tasks:
+        await task
     return thread_time() - start
 
 
-async def _trio_duel(producer: Callable[[], Any], consumer: Callable[[], Awaitable[None]]) -> float:
+async def _trio_crew(parts: list[Part], last: Part) -> float:
     async with trio.open_nursery() as nursery:
         start = thread_time()
-        nursery.start_soon(producer)
-        await consumer()
-        return thread_time() - start
+        for part in parts:
+            nursery.start_soon(part)
+        await last()
+    return thread_time() - start
+
+
+def flow(peer: Peer, capacity: int, producers: int = 1, consumers: int = 1, *, on_trio: bool = False) -> Workload:
+    """Values from producers to consumers; an operation is one value. Operations are shared out evenly."""
+    crew = _trio_crew if on_trio else _asyncio_crew
+
+    async def workload(n: int) -> float:
+        send, receive, close, _, _ = peer.open(capacity)
+
+        async def producer() -> None:
+            for i in range(n // producers):
+                await send(i)
+
+        async def consumer() -> None:
+            for _ in range(n // consumers):
+                await receive()
+
+        seconds = await crew([producer] * producers + [consumer] * (consumers - 1), consumer)
+        await close()
+        return seconds
+
+    return workload
 
 
 def channel(capacity: int, *, on_trio: bool = False) -> Workload:
-    duel = _trio_duel if on_trio else _asyncio_duel
-
-    async def workload(n: int) -> float:
-        ch = Channel[int](capacity)
-
-        async def producer() -> None:
-            for i in range(n):
-                await ch.send(i)
-
-        async def consumer() -> None:
-            for _ in range(n):
-                await ch.receive()
-
-        return await duel(producer, consumer)
-
-    return workload
-
-
-def asyncio_queue(size: int) -> Workload:
-    async def workload(n: int) -> float:
-        queue = asyncio.Queue[int](size)
-
-        async def producer() -> None:
-            for i in range(n):
-                await queue.put(i)
-
-        async def consumer() -> None:
-            for _ in range(n):
-                await queue.get()
-
-        return await _asyncio_duel(producer, consumer)
-
-    return workload
-
-
-def anyio_stream(size: int) -> Workload:
-    async def workload(n: int) -> float:
-        sending, receiving = anyio.create_memory_object_stream[int](size)
-
-        async def producer() -> None:
-            for i in range(n):
-                await sending.send(i)
-
-        async def consumer() -> None:
-            for _ in range(n):
-                await receiving.receive()
-
-        with sending, receiving:
-            return await _asyncio_duel(producer, consumer)
-
-    return workload
-
-
-def trio_channel(size: int) -> Workload:
-    async def workload(n: int) -> float:
-        sending, receiving = trio.open_memory_channel[int](size)
-
-        async def producer() -> None:
-            for i in range(n):
-                await sending.send(i)
-
-        async def consumer() -> None:
-            for _ in range(n):
-                await receiving.receive()
-
-        with sending, receiving:
-            return await _trio_duel(producer, consumer)
-
-    return workload
+    return flow(GOCHAN, capacity, on_trio=on_trio)
 
 
 def trio_bare() -> Workload:
@@ -132,7 +91,7 @@ def trio_bare() -> Workload:
             for _ in range(n):
                 await meet()
 
-        return await _trio_duel(side, side)
+        return await _trio_crew([side], side)
 
     return workload
 
@@ -142,7 +101,7 @@ def trio_bare() -> Workload:
 
 def select_parked(*, on_trio: bool = False) -> Workload:
     """A hand-off whose consumer selects over four channels, which the producer feeds in turn."""
-    duel = _trio_duel if on_trio else _asyncio_duel
+    crew = _trio_crew if on_trio else _asyncio_crew
 
     async def workload(n: int) -> float:
         a, b, c, d = channels = [Channel[int]() for _ in range(4)]
@@ -155,7 +114,7 @@ def select_parked(*, on_trio: bool = False) -> Workload:
             for _ in range(n):
                 await gochan.select(a, b, c, d)
 
-        return await duel(producer, consumer)
+        return await crew([producer], consumer)
 
     return workload
 
@@ -216,12 +175,13 @@ async def call_create_task(n: int) -> float:
 async def spawn_kept_tasks(n: int) -> float:
     """`create_task` as its documentation advises: kept in a set that each leaves when it is done."""
     kept = set[asyncio.Task[None]]()
+    task: asyncio.Task[None] | None = None
     start = thread_time()
     for _ in range(n):
         task = asyncio.create_task(_noop())
         kept.add(task)
         task.add_done_callback(kept.discard)
-    del task
+    task = None  # so that the set alone keeps the last one, too
     while kept:
         await asyncio.sleep(0)
     return thread_time() - start

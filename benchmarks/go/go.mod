@@ -1,0 +1,3 @@
+module gochan.example/bench
+
+go 1.19
