@@ -65,6 +65,7 @@ class Subscriber:
         self._confirmed: dict[bytes, Happening] = {}
         self._last = 0.0
         self._listening = False
+        self._told = False
 
     async def run(self) -> None:
         """Listen, until cancelled."""
@@ -167,6 +168,7 @@ class Subscriber:
 
     def _complete(self) -> None:
         self._listening = True
+        self._told = False
         self.connections += 1
         if self.connections > 1:
             log.warning("listening to %s again: rooms are read from the history", self._address)
@@ -175,7 +177,9 @@ class Subscriber:
         self.up.set()
 
     def _note(self, error: Exception) -> None:
-        log.info("%s; no events until it works again", error)
+        if not self._told:  # of an outage once, not of each try
+            self._told = True
+            log.info("%s; no events until it works again", error)
 
 
 def _batched(channels: list[bytes], size: int) -> Iterator[list[bytes]]:

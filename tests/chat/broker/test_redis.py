@@ -15,9 +15,11 @@ from tests.chat.broker.clusters import offsets, pending
 from tests.chat.broker.engine import Engine
 
 from examples.chat.broker import Event, Pos, Published, Resync, Unavailable, Window
+from examples.chat.broker.feed import Feed
 from examples.chat.broker.redis import EngineError, RedisBroker, open_broker
 from examples.chat.broker.redis_address import Address
 from examples.chat.broker.redis_scripts import ALL, Keys
+from examples.chat.broker.redis_subscriber import Subscriber
 from gochan import Group
 
 pytestmark = pytest.mark.gochan(virtual_time=False)
@@ -322,3 +324,15 @@ def test_scripts_are_all_loaded() -> None:
     made = [each for each in vars(redis_scripts).values() if isinstance(each, redis_scripts.Script)]
     assert sorted(script.sha for script in made) == sorted(script.sha for script in ALL)
     assert len({script.sha for script in ALL}) == len(ALL)
+
+
+async def test_an_outage_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """However often it is tried in vain, the log says so once; and once more when it is gone again."""
+    feed = Feed("here")
+    subscriber = Subscriber(Address("nowhere"), Keys("p"), feed, b"own", lambda _: None)
+    with caplog.at_level("INFO"):
+        for expected in (1, 2):
+            for _ in range(5):
+                subscriber._note(ConnectionError("no route"))
+            assert caplog.text.count("no events until it works again") == expected
+            subscriber._complete()
