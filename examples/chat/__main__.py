@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except (ImportError, OSError, ValueError) as error:
         return _refuse(str(error))
-    # What a connection consists of stays as long as the connection: ten thousand of them are a million objects, which the
+    # What a connection consists of stays as long as it does: ten thousand of them are a million objects, which the
     # collector's defaults have it look through again and again, for two thirds of what idle clients cost in all.
     thresholds = gc.get_threshold()
     gc.set_threshold(20_000, 50, 100)

@@ -269,14 +269,12 @@ class Hub:
             self._announce = after(max(ANNOUNCE, _ANNOUNCE_EACH * len(room.members)))
 
     def _tell_news(self, room: Room) -> None:
-        news, room.news = room.news, {}
-        if not news:
+        came, went = room.announcement()
+        if not came and not went:
             return
-        came = [user for user, each in news.items() if each.here]
-        went = [user for user, each in news.items() if not each.here]
         frame = Encoded(wire.pres(room.name, came, went))
         for client, member in room.members.items():
-            if member.present and news.keys() != {client.user}:  # nobody needs to hear that it came itself
+            if member.present and [*came, *went] != [client.user]:  # nobody needs to hear that it came itself
                 client.notify(room.name, frame)
 
     # ---- what is said ----

@@ -28,6 +28,7 @@ from .wire import Codec, Encoded, Framing, Goodbye, Pos, WireError
 log = logging.getLogger(__name__)
 
 _RECENT: Final = 128
+_UNTOLD: Final = 20_000
 _RECENT_BYTES: Final = 256 * 1024  # of payloads; each format that is in use adds its own bytes
 
 
@@ -159,6 +160,8 @@ class Room:
     news: dict[str, News] = field(default_factory=dict[str, "News"])
     arrivals: int = 0
     """How many members were told who is here."""
+    crowded: bool = False
+    """There were too many to be told about."""
     pos: Pos | None = None
     recent: deque[Encoded] = field(default_factory=deque[Encoded])
     _size: int = 0
@@ -187,6 +190,22 @@ class Room:
         mixed = untold is not None and (untold.mixed or untold.arrivals != self.arrivals)
         if untold is None or mixed:
             self.news[user] = News(here, self.arrivals, mixed)
+
+    def announcement(self) -> tuple[list[str], list[str]]:
+        """Who came and who went since the last one.
+
+        Nobody, while there are more names than ``joined`` lists: to tell a thousand of each that comes costs more than
+        all that is said. Once there are fewer, everybody is told who is here, and who is gone.
+        """
+        if len(self.users) > wire.MAX_MEMBERS:
+            self.crowded = True
+            if len(self.news) > _UNTOLD:
+                self.news.clear()
+            return [], []
+        news, self.news = self.news, {}
+        here = list(self.users) if self.crowded else [user for user, each in news.items() if each.here]
+        self.crowded = False
+        return here, [user for user, each in news.items() if not each.here]
 
     def heard(self, key: str, user: str | None, stamp: int) -> None:
         """A session on another node came, or went."""

@@ -302,6 +302,31 @@ async def test_who_arrives_in_between(untold: bool) -> None:
         assert told == ([(["cyd", "bob"], [])] if untold else [(["cyd"], ["bob"])])
 
 
+@virtual
+async def test_a_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a room of more than are listed nobody is told who comes and goes; when it empties all know who is there."""
+    monkeypatch.setattr(wire, "MAX_MEMBERS", 3)
+    async with hub_running() as node:
+        people = [Pretender(name) for name in ("ann", "bob", "cyd", "dan", "eve")]
+        for who in people:
+            await enter(node, who)
+        await sleep(1)
+        ann, bob, _, dan, eve = people
+        assert [each["join"] for each in ann.heard if each["t"] == "pres"] == []
+        assert [each.get("members") for each in dan.heard if each["t"] == "joined"] == [None]
+        for who in (bob, eve):
+            await ask(node.hub.unregister, Depart(client=who))
+        await sleep(1)
+        for who in (ann, dan):
+            (pres,) = [each for each in who.heard if each["t"] == "pres"]
+            assert sorted(pres["join"]) == ["ann", "cyd", "dan"]
+            assert {"bob"} <= set(pres["leave"]) <= {"bob", "eve"}
+        await enter(node, bob)
+        await ask(node.hub.unregister, Depart(client=dan))
+        await sleep(1)
+        assert [(each["join"], each["leave"]) for each in ann.heard if each["t"] == "pres"][1:] == [(["bob"], ["dan"])]
+
+
 steps = st.lists(
     st.tuples(st.sampled_from(["join", "leave", "say", "who", "end", "full", "read", "return"]), st.integers(0, 5)),
     max_size=60,
