@@ -208,7 +208,7 @@ class Connection:
                     await self._passage()
                     await target.send(piece)
             await self._passage()
-            await target.send_eof()
+            await _end(target)
         except ChannelClosed:  # the source broke, and so does this, when that arrives
             await self._passage()
             return False
@@ -239,6 +239,13 @@ class Connection:
 def _socket(stream: SocketStream) -> socket.socket:
     sock: socket.socket = stream.extra(SocketAttribute.raw_socket)  # noqa: S610  # not Django's extra()
     return sock
+
+
+async def _end(stream: SocketStream) -> None:
+    try:
+        await stream.send_eof()
+    except RuntimeError as error:  # uvloop's, for a connection that broke before
+        raise anyio.BrokenResourceError from error
 
 
 def _reset(sock: socket.socket) -> None:

@@ -16,7 +16,7 @@ import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
 from examples.chaos_proxy import Faults, Proxy, main, proxy
-from gochan import Group
+from gochan import Event, Group
 
 BOUND = 20.0
 """Seconds that anything may take, on the slowest machine."""
@@ -98,6 +98,33 @@ async def test_without_a_fault() -> None:
             await stream.receive()
         assert echo.ends == ["end"]
         await until(lambda: not chaos.connections)
+
+
+async def test_an_end_for_a_client_that_is_gone() -> None:
+    """The last words and the end of a server may come to a client that has hung up; the proxy serves the next one."""
+    hung_up = Event()
+
+    async def last_words(stream: SocketStream) -> None:
+        async with stream:
+            await stream.send(b"hello")
+            await hung_up.wait()
+            for _ in range(2):
+                with contextlib.suppress(anyio.BrokenResourceError):
+                    await stream.send(b"who is there?")
+                # For real: the answer, that nobody is, has to be at the proxy before what comes next is.
+                await anyio.sleep(0.05)
+
+    with anyio.fail_after(BOUND):
+        async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, Group() as group:
+            group.go(listener.serve, last_words)
+            async with proxy("127.0.0.1", listener.extra(SocketAttribute.local_port)) as chaos:
+                async with await anyio.connect_tcp("127.0.0.1", chaos.port) as stream:
+                    assert await get(stream, 5) == b"hello"
+                hung_up.set()
+                await until(lambda: not chaos.connections)
+                async with await anyio.connect_tcp("127.0.0.1", chaos.port) as another:
+                    assert await get(another, 5) == b"hello"
+            group.cancel()
 
 
 async def test_delay_and_jitter_keep_the_order() -> None:

@@ -71,6 +71,8 @@ class Plain(Subscriber):
     """Reads offsets, and nothing else of a message."""
 
     epoch: str | None = None
+    pause = 0.0
+    """Seconds between two reads: what comes meanwhile is read at once, which costs less."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -102,6 +104,8 @@ class Plain(Subscriber):
                     self.take(int(found[1]))
                 elif line.startswith(b'{"t":"joined"'):
                     self._joined(json.loads(line))
+            if self.pause:
+                await anyio.sleep(self.pause)
 
     def _joined(self, joined: Any) -> None:
         if self.epoch is None:
@@ -244,8 +248,8 @@ async def run(size: Size) -> Sequence[Check]:
             for subscriber in everybody:
                 await subscriber.inside.wait()
             over = Event()
-            group.go(_acknowledged, speaker, acks)
-            talking = group.go(_talk, speaker, rate, over)
+            group.go(acknowledged, speaker, acks)
+            talking = group.go(talk, speaker, rate, over)
             began = anyio.current_time()
             with anyio.move_on_after(size.pick(10.0, 60.0)):
                 await _throw_out(server, everybody, kicks, seconds)
@@ -286,7 +290,7 @@ async def _throw_out(server: Server, everybody: Sequence[Subscriber], kicks: int
         await subscriber.inside.wait()
 
 
-async def _talk(speaker: TcpTalker, rate: float, over: Event) -> int:
+async def talk(speaker: TcpTalker, rate: float, over: Event) -> int:
     """Say so many a second, in time with the clock; how many it were."""
     began, said = anyio.current_time(), 0
     while not over.is_set():
@@ -298,7 +302,7 @@ async def _talk(speaker: TcpTalker, rate: float, over: Event) -> int:
     return said
 
 
-async def _acknowledged(speaker: TcpTalker, acks: list[int]) -> None:
+async def acknowledged(speaker: TcpTalker, acks: list[int]) -> None:
     while True:
         acks[0] += (await speaker.receive())["t"] == "ack"
 
