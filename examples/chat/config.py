@@ -119,6 +119,14 @@ def _yes(text: str) -> bool:
     raise ValueError("yes or no")
 
 
+def _hook(text: str) -> str:
+    from .webhook import Webhook  # here, as it is nothing of the settings
+
+    if text:
+        Webhook(text)
+    return text
+
+
 def _hosts(text: str) -> tuple[str, ...]:
     return tuple(name.strip().lower() for name in text.split(",") if name.strip())
 
@@ -184,7 +192,7 @@ class Settings:
     pong_timeout: float = flag(
         2.0, "least seconds for the answer; more where the connection is slow", _seconds, metavar="SECONDS"
     )
-    notify: str = flag("", "URL that is told of every message by HTTP POST", str, metavar="URL")
+    notify: str = flag("", "URL that is told of every message by HTTP POST", _hook, metavar="URL")
     metrics: bool = flag(False, "show metrics at /metrics", _yes)
     debug: bool = flag(False, "show goroutines and channels at /debug, to this machine only", _yes)
     log_format: Literal["text", "json"] = flag("text", "log records as text or json", _format, metavar="FORMAT")

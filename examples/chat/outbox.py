@@ -11,7 +11,8 @@ Shape
 
 Policies for a lane that is full
     disconnect     the client is too slow: WouldBlock, and the session ends with 4008
-    drop_newest    the new frames are left out, drop_oldest the oldest; the client is told how many (``lag``)
+    drop_newest    the new frames are left out, drop_oldest the oldest; the client is told how many (``lag``),
+                   in the place where they are missing
     catchup        what waits is forgotten and handed back; the session reads it again from the history, once the
                    client has read what it has. Memory stays bounded, nobody is sent away, nothing is lost.
     (conflate)     not a choice: presence is always conflated, into one parcel per room, which therefore always fits
@@ -65,10 +66,17 @@ class Parcel:
     """The membership that they are for: the same room may be left, and joined again, while they wait."""
     presence: dict[str, Any] | None = None
     """The message, where a later one of the same room can be merged into it."""
+    lag: int = 0
+    """Messages of the room that are missing here; then this is no message of it."""
 
     @property
     def droppable(self) -> bool:
-        return self.room != "" and self.presence is None
+        return self.room != "" and not self.free
+
+    @property
+    def free(self) -> bool:
+        """Whether it fits always: it is one of each room, or of each message."""
+        return self.presence is not None or self.lag > 0
 
 
 class Outbox:
@@ -95,7 +103,8 @@ class Outbox:
         self._max_size = size
         self._lane: deque[Parcel] = deque()
         self._presence: dict[str, Parcel] = {}
-        self._lag: Counter[str] = Counter()
+        self._lag: Counter[str] = Counter()  # of what was before all that is in the lane
+        self._gaps: dict[str, Parcel] = {}  # of what comes after it, and before whatever is said next
         self._rest = b""
         self._urgent: list[bytes] = []
         self._bell = Channel[None](1, overflow="drop_newest")
@@ -120,7 +129,7 @@ class Outbox:
         elif self.policy == "catchup":
             return self._shed(parcel)
         elif self.policy == "drop_newest" and parcel.droppable:
-            self._drop(parcel)
+            self._leave_out(parcel)
         else:  # an answer, too, may have the place of a message
             self._make_place(parcel)
         return ()
@@ -161,6 +170,7 @@ class Outbox:
             self._lane.clear()
             self._presence.clear()
             self._lag.clear()
+            self._gaps.clear()
             self.frames = self.size = 0
             try:
                 while True:
@@ -177,17 +187,20 @@ class Outbox:
 
     def _append(self, parcel: Parcel) -> None:
         self._lane.append(parcel)
-        if parcel.presence is None:
+        if not parcel.free:
             self.frames += parcel.frames
             self.size += len(parcel.data)
+            self._gaps.pop(parcel.room, None)
         self._wake()
 
     def _remove(self, parcel: Parcel) -> None:
-        if parcel.presence is None:
+        if not parcel.free:
             self.frames -= parcel.frames
             self.size -= len(parcel.data)
-        else:
+        elif parcel.presence is not None:
             del self._presence[parcel.room]
+        elif self._gaps.get(parcel.room) is parcel:
+            del self._gaps[parcel.room]
 
     def _merge(self, parcel: Parcel) -> None:
         waiting = self._presence.get(parcel.room)
@@ -204,6 +217,15 @@ class Outbox:
         self.dropped += parcel.frames
         self._lag[parcel.room] += parcel.frames
 
+    def _leave_out(self, parcel: Parcel) -> None:
+        self.dropped += parcel.frames
+        gap = self._gaps.get(parcel.room)
+        if gap is not None:
+            gap.lag += parcel.frames
+            return
+        self._gaps[parcel.room] = gap = Parcel(b"", room=parcel.room, lag=parcel.frames)
+        self._append(gap)
+
     def _make_place(self, parcel: Parcel) -> None:
         kept: deque[Parcel] = deque()
         while self._lane and not self._fits(parcel):
@@ -213,13 +235,11 @@ class Outbox:
                 self._drop(oldest)
             else:
                 kept.append(oldest)
-                if len(kept) > self._max_frames:
-                    break
         self._lane.extendleft(reversed(kept))
         if self._fits(parcel):
             self._append(parcel)
         elif parcel.droppable:  # there are answers alone
-            self._drop(parcel)
+            self._leave_out(parcel)
         else:
             raise anyio.WouldBlock
 
@@ -287,10 +307,12 @@ class Outbox:
             size += len(data)
             frames += 1
         if self._lag:
-            batch += [self._encode({"t": "lag", "room": room, "n": n}) for room, n in self._lag.items()]
+            batch += [self._encode(_lag(room, n)) for room, n in self._lag.items()]
             self._lag.clear()
         while self._lane and frames < max_frames:
             parcel = self._lane[0]
+            if parcel.lag:
+                parcel.data = self._encode(_lag(parcel.room, parcel.lag))
             if batch and size + len(parcel.data) > max_bytes:
                 break
             self._lane.popleft()
@@ -301,17 +323,29 @@ class Outbox:
         return batch
 
     def _check(self) -> None:
-        counted = [parcel for parcel in self._lane if parcel.presence is None]
+        counted = [parcel for parcel in self._lane if not parcel.free]
         assert self.frames == sum(parcel.frames for parcel in counted), "X1: frames are counted"
         assert self.size == sum(len(parcel.data) for parcel in counted), "X1: bytes are counted"
         assert len(counted) <= 1 or (self.frames <= self._max_frames and self.size <= self._max_size), "X1: the bounds"
         assert {parcel.room for parcel in self._lane if parcel.presence is not None} == set(self._presence)
         assert not (self.parked and (self._lane or self._rest or self._urgent)), "X3: parked with something to write"
+        gaps: dict[str, Parcel] = {}
+        for parcel in self._lane:
+            if parcel.lag:
+                assert parcel.room not in gaps, "one gap between two messages"
+                gaps[parcel.room] = parcel
+            elif parcel.droppable:
+                gaps.pop(parcel.room, None)
+        assert gaps == self._gaps, "a gap is told before what is said after it"
         offsets: dict[str, int] = {}
         for parcel in self._lane:
             if parcel.droppable:
                 assert offsets.get(parcel.room, -1) < parcel.first, "X2: offsets grow"
                 offsets[parcel.room] = parcel.first
+
+
+def _lag(room: str, count: int) -> dict[str, Any]:
+    return {"t": "lag", "room": room, "n": count}
 
 
 def merge_presence(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:

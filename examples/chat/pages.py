@@ -16,7 +16,8 @@ Who may ask. A browser sends any page's requests anywhere, with two headers that
 * ``Origin``, which programs leave out and browsers send with every WebSocket, must be the same host and port: a page
   from elsewhere may not talk in its visitor's name.
 
-``/debug`` shows what users typed nowhere, but names of rooms and addresses; it answers to this machine alone.
+``/debug`` shows what users typed nowhere, but names of rooms and addresses, and the chat stands still while it looks.
+It answers to this machine alone: not through a proxy, and not to what another site's page has a browser ask for.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
@@ -51,6 +51,9 @@ _TYPES: Final = {
     ".svg": "image/svg+xml",
 }
 _PLAIN: Final = "text/plain; charset=utf-8"
+# Before it goes anywhere: it becomes a part of the page's policy.
+_HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
+_FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 REQUEST_LINE: Final = re.compile(rb"[A-Z]+ \S+ HTTP/1\.[01]\r\n")
 _CLOSED: Final = ("base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'")
 _STYLE: Final = re.compile(rb"<style>(.*?)</style>", re.DOTALL)
@@ -148,7 +151,7 @@ def _route(
         response = protocol.accept(request)
         del response.headers["Date"]
         return response
-    told = _told(path, query, local, operations)
+    told = _told(path, query, request.headers, local, operations)
     if told is not None:
         return told
     page = pages.get(path)
@@ -157,7 +160,7 @@ def _route(
     return _response(HTTPStatus.OK, page.type, page.body, {"Content-Security-Policy": policy(page, host)})
 
 
-def _told(path: str, query: str, local: str, operations: Operations) -> Response | None:
+def _told(path: str, query: str, headers: Headers, local: str, operations: Operations) -> Response | None:
     """What the server tells about itself, if the path asks for that."""
     match path:
         case "/healthz":
@@ -171,6 +174,11 @@ def _told(path: str, query: str, local: str, operations: Operations) -> Response
         case "/debug" if operations.debug:
             if not _is_loopback(local):
                 return plain(HTTPStatus.FORBIDDEN, "only from the machine of the server")
+            if any(name in headers for name in _FORWARDED):
+                return plain(HTTPStatus.FORBIDDEN, "not through a proxy")
+            # Another port of this machine is the same site, and another page. Programs do not say where from.
+            if any(site not in ("none", "same-origin") for site in headers.get_all("Sec-Fetch-Site")):
+                return plain(HTTPStatus.FORBIDDEN, "not from another page")
             page = Page(_TYPES[".html"], debug_page(thorough=query == "leaks"))
             rules = "; ".join(("default-src 'none'", _style_rule(page, ""), *_CLOSED))
             return _response(HTTPStatus.OK, page.type, page.body, {
@@ -189,12 +197,10 @@ def busy(retry_after: float) -> bytes:
 
 def host_allowed(host: str, local: str, settings: Settings) -> bool:
     """Whether a browser may reach this server under the name in the Host header."""
-    try:
-        name = urlsplit(f"//{host}").hostname
-    except ValueError:
+    match = _HOST.fullmatch(host.lower())
+    if match is None:
         return False
-    if not name:
-        return False
+    name = match[1].strip("[]")
     if name in ("localhost", settings.host.lower()) or name in settings.allow_hosts:
         return True
     try:

@@ -44,7 +44,7 @@ from .supervisor import supervise
 from .telemetry import Exposition
 from .telemetry.setup import Observability
 from .transport import PREFACE, Lines, Opening, Prefixed, Transport, WebSocket, recognise
-from .wire import protobuf
+from .wire import Close, Goodbye, protobuf
 
 log = logging.getLogger(__name__)
 
@@ -201,17 +201,14 @@ class Server:
         late = self.node.limits.accept() if self.node.limits else 0.0
         while (opening := recognise(received)) is None:
             received += await stream.receive()
+        transport = self._transport(opening, stream, received)
         if late:  # over the limit: a goodbye that costs nothing, and nobody waits
-            if opening is Opening.HTTP:
-                await stream.send(busy(late))
+            goodbye = Goodbye(Close.TOO_MANY_REQUESTS, "too many new connections", after_ms=math.ceil(late * 1000))
+            said = b"" if transport is None else transport.farewell(goodbye)
+            await self._part(stream, busy(late) if opening is Opening.HTTP else said)
             return None
-        if opening is Opening.LINES:
-            return Lines(stream, received, self.settings.max_size)
-        if opening is Opening.PREFIXED:
-            codec = protobuf()
-            if codec is None:  # Protobuf is not installed
-                return None
-            return Prefixed(stream, received[len(PREFACE) :], self.settings.max_size, codec)
+        if opening is not Opening.HTTP:
+            return transport
         head, rest = await self._head(stream, received)
         protocol = new_protocol(self.settings.max_size)
         if head is None:
@@ -220,15 +217,28 @@ class Server:
             reply = plain(HTTPStatus.BAD_REQUEST).serialize()
         else:
             reply = answer(protocol, head, stream.local_host, self._pages, self.settings, self._operations)
-        await stream.send(reply)
         if protocol.state is OPEN:
+            await stream.send(reply)
             return WebSocket(stream, protocol, rest)
+        await self._part(stream, reply)
+        return None
+
+    def _transport(self, opening: Opening, stream: SocketStream, received: bytes) -> Transport | None:
+        """What needs no handshake; ``None`` also where Protobuf is not installed."""
+        if opening is Opening.LINES:
+            return Lines(stream, received, self.settings.max_size)
+        codec = protobuf() if opening is Opening.PREFIXED else None
+        if codec is None:
+            return None
+        return Prefixed(stream, received[len(PREFACE) :], self.settings.max_size, codec)
+
+    async def _part(self, stream: SocketStream, reply: bytes) -> None:
+        """Say the last word. As in Session: what is left unread would reset the connection before it is read."""
+        await stream.send(reply)
         await stream.send_eof()
-        # As in Session: what is left unread would reset the connection before the answer is read.
         with anyio.move_on_after(self.settings.linger):
             while True:
                 await stream.receive()
-        return None
 
     async def _head(self, stream: SocketStream, received: bytes) -> tuple[bytes | None, bytes]:
         """The head of a request, ``None`` if it is too long, and what came after it."""

@@ -382,6 +382,17 @@ def test_lines_in_pieces() -> None:
         framing.feed(b"x" * (2 * 1024 * 1024))
 
 
+def test_a_long_line_in_small_pieces() -> None:
+    """What has come of a line is added to, not copied and searched with each piece: that would cost its square."""
+    framing = Lines()
+    assert framing.feed(b"one\ntwo\nthr") == [b"one", b"two"]
+    begun = framing._rest
+    for _ in range(100):
+        assert framing.feed(b"e") == []
+        assert framing._rest is begun
+    assert framing.feed(b"\n\n") == [b"thr" + b"e" * 100, b""]
+
+
 def test_prefixed_in_pieces() -> None:
     """The same for messages that say how long they are."""
     framing = Prefixed()

@@ -161,3 +161,29 @@ def test_a_storm_under_very_many_schedules(backend: Literal["asyncio", "trio"]) 
     """The same, longer."""
     for seed in range(20):
         explore(storm, seed, backend=backend, runs=50, strategy="pct")
+
+
+@virtual
+async def test_one_id_is_said_by_one_caller_at_a_time() -> None:
+    """An answer can be only one caller's: the second is refused at once, sent or not, and the first gets its ack."""
+    script = Script()
+    async with script.talking() as (client, line), Group() as group:
+        await in_the_lobby(client, line)
+        first = group.go(partial(client.say, "lobby", "one", id="x"))
+        one = await line.hear("say")
+        with pytest.raises(ValueError, match="'x' is being asked by another 'say'"):
+            await client.say("lobby", "one", id="x")
+        await line.say(t="ack", id="x", room="lobby", off=1, ep="e")
+        assert await first.result() == wire.Pos(1, "e")
+        # Afterwards it may be said again: the server knows it.
+        again = group.go(partial(client.say, "lobby", "one", id="x"))
+        assert await line.hear("say") == one
+        await line.say(t="ack", id="x", room="lobby", off=1, ep="e", dup=True)
+        assert await again.result() == wire.Pos(1, "e")
+        with anyio.move_on_after(1):
+            await client.say("lobby", "two", id="y")
+        assert (await line.hear("say"))["id"] == "y"
+        third = group.go(partial(client.say, "lobby", "two", id="y"))  # the first was given up
+        await line.hear("say")
+        await line.say(t="ack", id="y", room="lobby", off=2, ep="e")
+        assert await third.result() == wire.Pos(2, "e")

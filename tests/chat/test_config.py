@@ -55,6 +55,11 @@ def test_switch(text: str, expected: bool) -> None:
         ("max-size", "4g"),
         ("fanout", "slow"),
         ("node", "a node"),
+        ("history-bytes", "1000"),
+        ("notify", "http://host:99999/"),
+        ("notify", "ftp://host/"),
+        ("notify", "host"),
+        ("notify", "http://me:secret@host/"),
     ],
 )
 def test_refused(flag: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:

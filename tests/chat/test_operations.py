@@ -17,9 +17,11 @@ from gochan import Channel, Group, sleep
 PAGES = read_pages()
 
 
-def get(path: str, operations: Operations | None = None, local: str = "127.0.0.1") -> tuple[int, dict[str, str], str]:
+def get(
+    path: str, operations: Operations | None = None, local: str = "127.0.0.1", more_head: str = ""
+) -> tuple[int, dict[str, str], str]:
     """Status, headers and body of an answer."""
-    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{more_head}\r\n".encode()
     more = () if operations is None else (operations,)
     head, _, body = answer(new_protocol(1000), request, local, PAGES, Settings(), *more).partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
@@ -56,6 +58,19 @@ async def test_debug_is_off() -> None:
     on = Operations(debug=True)
     for local, status in (("127.0.0.1", 200), ("::1", 200), ("::ffff:127.0.0.1", 200), ("10.0.0.5", 403), ("x", 403)):
         assert get("/debug", on, local)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        ("Sec-Fetch-Site: none", 200), ("Sec-Fetch-Site: same-origin", 200), ("Sec-Fetch-Site: cross-site", 403),
+        ("Sec-Fetch-Site: same-site", 403), ("X-Forwarded-For: 10.0.0.1", 403), ("forwarded: for=10.0.0.1", 403),
+        ("Via: 1.1 proxy", 403), ("X-Real-IP: 10.0.0.1", 403),
+    ],
+)  # fmt: skip
+async def test_debug_is_for_nobody_else(header: str, status: int) -> None:
+    """Whoever types the address sees it; a page of elsewhere cannot have a browser ask for it, nor a proxy."""
+    assert get("/debug", Operations(debug=True), more_head=f"{header}\r\n")[0] == status
 
 
 async def test_debug_policy() -> None:

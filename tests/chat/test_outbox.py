@@ -56,17 +56,48 @@ async def test_bounds() -> None:
     box._check()
 
 
+LAG = '{"t": "lag", "room": "a", "n": 2}'
+
+
 @pytest.mark.parametrize(
-    ("policy", "kept"), [("drop_newest", ["1", "2", "3", "4"]), ("drop_oldest", ["3", "4", "5", "6"])]
+    ("policy", "told"), [("drop_newest", ["1", "2", "3", "4", LAG]), ("drop_oldest", [LAG, "3", "4", "5", "6"])]
 )
-async def test_dropping(policy: Policy, kept: list[str]) -> None:
-    """The client is told of how many it missed, before what it gets."""
+async def test_dropping(policy: Policy, told: list[str]) -> None:
+    """The client is told of how many it missed, once, and where they are missing."""
     box = outbox(policy)
     for off in range(1, 7):
         box.offer(said(off))
         box._check()
-    lag, *rest = await everything(box)
-    assert (json.loads(lag), rest) == ({"t": "lag", "room": "a", "n": 2}, kept)
+    assert await everything(box) == told
+
+
+async def test_gaps_are_told_in_their_places() -> None:
+    """What is left out after a later message is another gap; other rooms and presence have nothing to do with it."""
+    box = outbox("drop_newest")
+    taken: list[str] = []
+
+    async def take(frames: int) -> None:
+        taken.extend([data.decode().strip() for data in await box.take(frames, 1000)])
+
+    for off in range(1, 7):
+        box.offer(said(off))
+    box.offer(said(1, "b"))
+    await take(2)  # there is place for two
+    for off in (7, 8, 9):
+        box.offer(said(off))
+        box._check()
+    message = {"t": "pres", "room": "a", "join": ["ann"], "leave": []}
+    box.offer(Parcel(encode(message), room="a", presence=message))
+    box.offer(said(10))
+    await take(100)
+    box._check()
+    kinds = [json.loads(data) for data in taken]
+    told = [each if isinstance(each, int) else (each["t"], each["room"], each.get("n")) for each in kinds]
+    assert told == [1, 2, 3, 4, ("lag", "a", 2), ("lag", "b", 1), 7, 8, ("lag", "a", 2), ("pres", "a", None)]
+    for off in range(11, 17):
+        box.offer(said(off))
+    box._check()
+    assert await everything(box) == ["11", "12", "13", "14", LAG]
 
 
 async def test_catch_up_takes_out_every_room() -> None:

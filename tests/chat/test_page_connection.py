@@ -307,3 +307,102 @@ def test_a_gap_can_be_filled(browser: Browser, server: str) -> None:
     page.get("answer('history', { t: 'history', complete: false })")
     assert page.get(note) == "2 messages are missing here. The server does not have them any more. "
     clean(page)
+
+
+PACED = """
+const timers = [];
+window.setTimeout = (act, wait) => timers.push([act, wait]);
+const many = new Connection("Ada", page, Array.from({ length: 20 }, (_, n) => `room${n}`));
+many.open();
+const socket = sockets.at(-1);
+const joins = () => socket.sent.filter(({ t }) => t === "join");
+const let_in = ({ id, room }) => socket.hear({ t: "joined", id, room, off: 0, ep: "e", msgs: [], members: [] });
+socket.onopen();
+socket.hear({ t: "welcome" });
+"""
+
+
+def test_rooms_are_entered_a_few_at_a_time(stage: Page) -> None:
+    """Eight joins are under way, then one more for each answer, of whatever kind, until all rooms are entered."""
+    script = """
+    const counts = [joins().length];
+    let_in(joins()[0]);
+    counts.push(joins().length);
+    socket.hear({ t: "err", id: joins()[1].id, code: 403, msg: "no", temp: false });
+    counts.push(joins().length);
+    many.leave("room19");
+    for (let n = 2; n < joins().length; n++) let_in(joins()[n]);
+    return [...counts, new Set(joins().map(({ room }) => room)).size, joins().length];
+    """
+    assert play(stage, PACED + script) == [8, 9, 10, 19, 19]
+
+
+def test_a_server_that_is_asked_too_fast(stage: Page) -> None:
+    """After a 429 the rooms are entered one by one, over the same connection, once the server's pause is over."""
+    script = """
+    const asked = joins();
+    for (const { id } of asked.slice(1)) socket.hear(
+      { t: "err", id, code: 429, msg: "slow", temp: true, retry_ms: 700 });
+    let_in(asked[0]);
+    const paused = joins().length;
+    const waits = timers.map(([, wait]) => wait).filter((wait) => wait !== 10_000);
+    timers.at(-1)[0]();
+    const one = joins().length;
+    for (let n = 8; n < joins().length; n++) let_in(joins()[n]);
+    return [paused, waits, one, new Set(joins().map(({ room }) => room)).size, joins().length, socket.readyState];
+    """
+    assert play(stage, PACED + script) == [8, [700], 9, 20, 27, 1]
+
+
+def test_what_is_said_waits_for_its_room(stage: Page) -> None:
+    """Over a new connection nothing is said in a room that it has not entered: it would be refused."""
+    script = """
+    joins().forEach(let_in);
+    socket.onclose({ code: 1006, reason: "" });
+    many.open();
+    const next = sockets.at(-1);
+    next.onopen();
+    next.hear({ t: "welcome" });
+    many.say("room0", "a", "1");
+    const early = said(next).length;
+    const { id } = next.sent.find(({ t }) => t === "join");
+    next.hear({ t: "joined", id, room: "room0", off: 0, ep: "e", msgs: [], members: [] });
+    many.say("room0", "b", "2");
+    return [early, said(next)];
+    """
+    assert play(stage, PACED + script) == [0, [["a", "1"], ["b", "2"]]]
+
+
+def test_strangers_are_bounded(browser: Browser, server: str) -> None:
+    """Whoever writes under ever new names opens 50 conversations at most; one that was answered stays."""
+    page = browser.open(f"{server}#strangers")
+    page.until("document.activeElement.id === 'name'")
+    page.get("""(() => {
+      window.WebSocket = class {
+        static OPEN = 1;
+        readyState = 1;
+        constructor() { window.socket = this; }
+        send(text) { const { t, id, room } = JSON.parse(text);
+          if (t === "join") this.hear({ t: "joined", id, room, off: 0, ep: "e", msgs: [], members: [] }); }
+        close() {}
+        hear(message) { this.onmessage({ data: JSON.stringify(message) }); }
+      };
+      window.dm = (from) => socket.hear({ t: "dm", from, body: "hi", ts: 0 });
+    })()""")
+    page.type("Ada")
+    page.enter()
+    page.get("""(() => {
+      socket.onopen();
+      socket.hear({ t: "welcome" });
+      dm("friend");
+      document.querySelector("#directs .place").click();
+    })()""")
+    page.until("document.activeElement.id === 'text'")
+    page.type("hello")
+    page.enter()
+    page.get("(() => { document.querySelector('#rooms .place').click(); for (let n = 0; n < 80; n++) dm(`s${n}`); })()")
+    places = page.get("[...document.querySelectorAll('#directs .place .name')].map((place) => place.textContent)")
+    assert places == ["friend", *(f"s{number}" for number in range(30, 80))]
+    notes = page.get("[...document.querySelectorAll('.note.error')].map((note) => note.textContent)")
+    assert [note.split(":")[0] for note in notes] == ["More than 50 people wrote to you"]
+    clean(page)

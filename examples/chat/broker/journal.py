@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 APPLICATION: Final = 0x676F6368  # "goch", which `file` and others show
 VERSION: Final = 1
-_SWEEP_ROOMS: Final = 200
+_SWEEP_ROOMS: Final = 500  # more than a batch can add, so that a sweep with each batch catches up
 _LOCK_SECONDS: Final = 0.3  # for a process that is just ending; another one is not going to
 
 _SCHEMA: Final = f"""
@@ -78,6 +78,11 @@ class Request(Generic[T]):
     def run(self, journal: Journal) -> None:
         """Do it."""
         self._result = (self.work(journal),)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it was done, for certain."""
+        return self._result is not None
 
     def fail(self, reason: str, cause: BaseException | None = None) -> None:
         """It was not done, or nobody knows."""
@@ -188,11 +193,13 @@ class Journal:
         return HistoryPage([Event(name, Pos(off, top.ep), payload) for off, payload in rows], top, complete)
 
     def watch(self, name: str, now: float) -> None:
-        """See to it that the room exists."""
-        self._room(name, now)
+        """See to it that the room exists, and is not forgotten before it is known that somebody listens to it."""
+        id_, *_, active = self._room(name, now)
+        if active <= now - self.window.room_seconds / 2:  # not each time: that would be a flush for each look
+            self._do("UPDATE rooms SET active = ? WHERE id = ?", now, id_)
 
-    def sweep(self, listened: Sequence[str], now: float) -> None:
-        """Take out what nobody can ask for any more."""
+    def sweep(self, listened: Sequence[str], now: float) -> bool:
+        """Take out what nobody can ask for any more; whether there may be more of it."""
         self._do("DELETE FROM keys WHERE until <= ?", now)
         stale = self._db.execute(
             "SELECT id FROM rooms WHERE active <= ? AND gone < top LIMIT ?", (now - self.window.seconds, _SWEEP_ROOMS)
@@ -212,6 +219,7 @@ class Journal:
                 self._db.executemany(f"DELETE FROM {table} WHERE room = ?", forgotten)  # noqa: S608 -- one of two words
             self._db.executemany("DELETE FROM rooms WHERE id = ?", forgotten)
             self._do("UPDATE next_epoch SET epoch = ?", secrets.token_hex(4))
+        return _SWEEP_ROOMS in (len(stale), len(forgotten))
 
     # ---- inside ----
 
@@ -240,17 +248,24 @@ class Journal:
 
     def _together(self, writing: Sequence[Request[Any]]) -> None:
         try:
+            self._undo()
             self._db.execute("BEGIN IMMEDIATE")
             for request in writing:
                 request.run(self)
             self._db.execute("COMMIT")
         except BaseException as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            self._undo()
             if not isinstance(error, sqlite3.Error):
                 raise
             for request in writing:
                 request.fail(self._failed(error), error)
+
+    def _undo(self) -> None:
+        try:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+        except sqlite3.Error:
+            pass  # the next batch tries this again, and cannot begin before (J3)
 
     def _room(self, name: str, now: float) -> tuple[int, str, int, int, float]:
         row: tuple[int, str, int, int, float] | None = self._one(

@@ -21,14 +21,15 @@ Why an epoch for the engine and not for each room
     that nobody ever spoke in costs no memory.
 
 Why the oldest of all rooms, and not of the largest
-    One queue in the order of the publications finds it in one step. A message that its own room let go first leaves its
-    place in that queue behind; when half of the places are such, they are swept out together: O(1) for each publish.
+    One queue in the order of the publications finds it in one step: it holds the room of each message, whose oldest one
+    it is. A message that its own room let go first leaves its place in that queue behind, of which the room keeps
+    count; when half of the places are such, they are swept out together: O(1) for each publish.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -41,7 +42,6 @@ from ..wire.commands import Pos
 from .base import KEY_SECONDS, Event, HistoryPage, Published
 from .local import LocalEngine
 from .window import Window, part
-
 
 MEMORY: Final = 256 * 1024 * 1024
 _EMPTY_ROOMS: Final = 100_000
@@ -59,11 +59,8 @@ class _Room:
     top: int = 0
     ring: deque[tuple[float, Event]] = field(default_factory=deque[tuple[float, Event]])
     keys: dict[str, int] = field(default_factory=dict[str, int])
-
-    @property
-    def gone(self) -> int:
-        """The latest offset that is no longer kept."""
-        return self.top - len(self.ring)
+    stale: int = 0
+    """The first so many places in the queue of all messages are of those that this room has let go."""
 
 
 class MemoryEngine(LocalEngine):
@@ -94,7 +91,7 @@ class MemoryEngine(LocalEngine):
         self._epoch = secrets.token_hex(4)
         self._rooms: OrderedDict[str, _Room] = OrderedDict()  # the one that was active last is last
         self._empty: OrderedDict[str, None] = OrderedDict()  # those without a message, as they became so
-        self._order: deque[tuple[_Room, int]] = deque()  # all messages, the oldest first, and some that are gone
+        self._order: deque[_Room] = deque()  # a place for each message, the oldest first, and some of what is gone
         self._messages = 0
         self._keys: deque[tuple[float, _Room, str]] = deque()  # when to forget which
         self._open = Happening()
@@ -127,7 +124,7 @@ class MemoryEngine(LocalEngine):
             return HistoryPage((), Pos(0, self._epoch), part(Pos(0, self._epoch), 1, since, limit, reverse)[1])
         self._trim(kept, self._clock())
         top = Pos(kept.top, kept.epoch)
-        first = kept.gone + 1
+        first = kept.top - len(kept.ring) + 1
         offsets, complete = part(top, first, since, limit, reverse)
         return HistoryPage([kept.ring[off - first][1] for off in offsets], top, complete)
 
@@ -168,24 +165,33 @@ class MemoryEngine(LocalEngine):
         ring = room.ring
         while len(ring) > self.window.messages or (ring and ring[0][0] <= now - self.window.seconds):
             self._pop(room)
+            room.stale += 1
 
     def _keep(self, room: _Room, now: float, event: Event) -> None:
         if not room.ring:
             self.taken += _ROOM_BYTES
             del self._empty[room.name]
         room.ring.append((now, event))
-        self._order.append((room, event.pos.off))
+        self._order.append(room)
         self._messages += 1
         self.taken += len(event.payload) + _MESSAGE_BYTES
         while self.taken > self.size and self._messages > 1:
             self._pop(self._oldest())
+        if len(self._order) > 2 * self._messages + _SLACK:
+            self._order = deque(room for room in self._order if not self._was_stale(room))
 
     def _oldest(self) -> _Room:
-        """The room of the oldest message of all."""
-        while True:
-            room, off = self._order.popleft()
-            if off > room.gone:
-                return room
+        """The room of the oldest message of all, whose place is taken out."""
+        while self._was_stale(room := self._order.popleft()):
+            pass
+        return room
+
+    @staticmethod
+    def _was_stale(room: _Room) -> bool:
+        if not room.stale:
+            return False
+        room.stale -= 1
+        return True
 
     def _pop(self, room: _Room) -> None:
         _, event = room.ring.popleft()
@@ -194,8 +200,6 @@ class MemoryEngine(LocalEngine):
         if not room.ring:
             self.taken -= _ROOM_BYTES
             self._empty[room.name] = None
-        if len(self._order) > 2 * self._messages + _SLACK:
-            self._order = deque((room, off) for room, off in self._order if off > room.gone)
 
     def _forget(self, now: float) -> None:
         """What nobody can ask for any more. A publish adds one key and one room at most, and this takes out two."""
@@ -227,6 +231,7 @@ class MemoryEngine(LocalEngine):
         if room is not None:
             while room.ring:
                 self._pop(room)
+                room.stale += 1
             del self._rooms[name], self._empty[name]
             self._epoch = secrets.token_hex(4)  # M3
 
@@ -245,9 +250,10 @@ class MemoryEngine(LocalEngine):
         taken = sum(len(event.payload) + _MESSAGE_BYTES for event in kept) + rooms * _ROOM_BYTES
         assert (self.taken, self._messages) == (taken, len(kept)), "M4: what is taken"
         assert taken <= self.size or len(kept) == 1, "M4: too much is kept"
-        order = [(room.name, off) for room, off in self._order if off > room.gone]
-        assert sorted(order) == sorted((event.room, event.pos.off) for event in kept), "M4: one place for each message"
-        assert len(self._order) <= 2 * len(kept) + _SLACK + 1, "M4: places of what is gone"
+        places = Counter(map(id, self._order))
+        for room in {id(room): room for room in self._order}.values():
+            assert places[id(room)] == len(room.ring) + room.stale, f"M4: a place for each message of {room.name!r}"
+        assert places.keys() >= {id(room) for room in self._rooms.values() if room.ring}, "M4: a place for each message"
         assert self.listeners.keys() <= self._rooms.keys(), "M3: somebody listens to a room that is forgotten"
         for broker in self.brokers.values():
             broker.feed._check()

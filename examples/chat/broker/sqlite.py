@@ -21,6 +21,7 @@ before the flush: an acknowledged message would be gone after a crash.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -137,15 +138,18 @@ class SqliteEngine(LocalEngine):
         try:
             while True:
                 batch = await self._requests.receive_many(self._batch)
-                await self._offload(partial(journal.apply, [*batch, *self._sweep()]))
+                sweep = self._sweep()
+                await self._offload(partial(journal.apply, [*batch, *sweep]))
                 self._answer(batch)
+                if any(request.succeeded and request.result() for request in sweep):
+                    self._swept = -math.inf  # it was full: go on with the next batch
         except ChannelClosed:
             pass
         finally:
             self._requests.close()
             self._give_up(batch)
 
-    def _sweep(self) -> list[Request[None]]:
+    def _sweep(self) -> list[Request[bool]]:
         """Once in a while, along with what is to be done anyway: what nobody adds to does not grow."""
         now = self._clock()
         if 0 <= now - self._swept < _SWEEP_SECONDS:

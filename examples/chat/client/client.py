@@ -207,6 +207,9 @@ class Client:
         Args:
             id: makes it idempotent: the same id is said once, however often it is sent. A new one when left out.
 
+        Raises:
+            ValueError: the same id is being said at this moment: its answer can be only one caller's.
+
         Cancellation: it may or may not have been said.
         """
         return position(await self._exchange({"t": "say", "room": room, "body": body}, id_=id))
@@ -238,13 +241,17 @@ class Client:
             id_ = next(state.ids)
         if message["t"] != "ping":
             message = {**message, "id": id_}
+        if id_ in state.asking:
+            raise ValueError(f"{id_!r} is being asked by another {state.asking[id_]!r}: await it, or give another id")
         request = Request(id_, message, repeat=repeat)
+        state.asking[id_] = message["t"]
         try:
             await state.asked.send(request)
             answer = await request.answer.receive()
         except ChannelClosed:
             raise self._reason(request) from None
         finally:
+            del state.asking[id_]
             if state.pending.get(id_) is request:
                 del state.pending[id_]
         if answer["t"] == "err":

@@ -66,6 +66,8 @@ class State:
         self.asked = Channel[Request](name="asked")
         self.leaving = Event()
         self.pending: dict[wire.Id, Request] = {}
+        self.asking: dict[wire.Id, str] = {}
+        """What somebody waits for, sent or not, by its id: an answer can be only one caller's."""
         self.rooms: dict[str, Recovery] = {}
         self.connected = False
         self.latency: float | None = None

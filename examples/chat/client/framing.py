@@ -62,11 +62,16 @@ class Lines:
         return True
 
     def feed(self, data: bytes) -> list[bytes]:
-        *lines, rest = (self._rest + data).split(b"\n")
-        self._rest = rest
-        if len(rest) > MAX_MESSAGE:
+        # Only what is new is looked at: a long line in small pieces would else cost the square of its length.
+        head, *more = data.split(b"\n")
+        self._rest += head
+        lines: list[bytes] = []
+        if more:
+            lines = [bytes(self._rest), *more[:-1]]
+            self._rest = bytearray(more[-1])
+        if len(self._rest) > MAX_MESSAGE:
             raise Disconnected(wire.Close.TOO_BIG, "the server sent a line that is too long")
-        return [bytes(line) for line in lines]
+        return lines
 
     def owed(self) -> bytes:
         return b""

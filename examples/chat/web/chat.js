@@ -10,6 +10,7 @@ const BODY_SIZE = 8000;
 const HINT = "Enter sends, Shift+Enter starts a new line, Alt+↑ and Alt+↓ change the room";
 const ROOM = /^[a-z0-9][a-z0-9_.-]{0,63}$/;
 const FIRST_ROOM = "lobby";
+const STRANGERS = 50; // conversations with people to whom we never wrote
 
 const names = (list) => (list.length > 5 ? `${list.slice(0, 5).join(", ")} and ${list.length - 5} more` : list.join(", "));
 
@@ -24,6 +25,7 @@ class Place {
   people = new Set();
   unread = 0;
   draft = "";
+  answered = false; // we have written here
 
   constructor(name, direct) {
     this.name = name;
@@ -40,6 +42,7 @@ class Chat {
   #here = null;
   #connection = null;
   #countdown = 0;
+  #overrun = 0;
 
   enter(user, rooms, first) {
     this.#user = user;
@@ -251,9 +254,18 @@ class Chat {
       place.people = new Set([this.#user, name]);
       place.log.note(`Only ${name} sees what you write here. It is not kept.`);
       this.#directs.set(name, place);
+      this.#forgetStrangers();
       this.#showPlaces();
     }
     return this.#directs.get(name);
+  }
+
+  /** Anybody can write to us, under ever new names: too many go, the oldest first. */
+  #forgetStrangers() {
+    const stranger = (place) => place !== this.#here && !place.answered && !place.draft;
+    const over = [...this.#directs.values()].filter(stranger).slice(0, -STRANGERS);
+    over.forEach(({ name }) => this.#directs.delete(name));
+    if (over.length && !this.#overrun++) this.problem(`More than ${STRANGERS} people wrote to you: the oldest are closed.`);
   }
 
   #heard(place, message) {
@@ -264,6 +276,7 @@ class Chat {
   }
 
   #say(place, id, body) {
+    place.answered = true;
     place.log.pending(id, this.#user, body);
     if (!place.direct) this.#connection.say(place.name, id, body);
     else if (!this.#connection.tell(id, place.name, body)) this.failed(id, "there is no connection");

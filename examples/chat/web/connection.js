@@ -8,6 +8,9 @@ import { Recovery } from "./recovery.js";
 
 const PROTOCOL = "gochat.json";
 const RECENT = 50; // messages to begin with
+const RETURNS = 8; // rooms that are entered at the same time
+const SLOWER = 0.05; // seconds
+const RATE_LIMITED = 429;
 
 // Seconds. Full jitter: after a restart of the server its clients must not come back all at once.
 const BACKOFF = { first: 0.2, limit: 20, healthyAfter: 30 };
@@ -40,6 +43,11 @@ export class Connection {
   #session = {};
   #says = new Map(); // id -> what was said and not acknowledged, in order
   #asked = new Map(); // id -> what this connection was asked for: joins, leaves, direct messages, the past
+  #toEnter = []; // rooms that wait for their turn
+  #entering = new Set(); // ids of the joins without an answer
+  #inside = new Set(); // rooms that this connection has entered
+  #atOnce = RETURNS;
+  #paused = false;
   #failures = 0;
   #goaway = null;
   #timers = [];
@@ -79,6 +87,8 @@ export class Connection {
 
   leave(room) {
     this.#rooms.delete(room);
+    this.#inside.delete(room);
+    this.#toEnter = this.#toEnter.filter((each) => each !== room);
     for (const [id, say] of this.#says) if (say.room === room) this.#says.delete(id);
     if (this.#ready) this.#ask({ t: "leave", room });
   }
@@ -86,7 +96,7 @@ export class Connection {
   say(room, id, body) {
     const say = { t: "say", id, room, body };
     this.#says.set(id, say);
-    if (this.#ready && this.#rooms.get(room)?.member) this.#send(say);
+    if (this.#ready && this.#inside.has(room)) this.#send(say);
   }
 
   /** Whether it was sent at all. */
@@ -150,19 +160,40 @@ export class Connection {
     this.#openedAt = this.#heardAt = Date.now();
     this.#session = secret ? { sid, secret } : {};
     this.#page.open(resumed === true);
-    for (const room of this.#rooms.keys()) this.#enter(room);
+    this.#enter(...this.#rooms.keys());
     this.#ping();
     this.#every(PING_EVERY, () => this.#ping());
   }
 
-  #enter(room) {
-    const { last } = this.#rooms.get(room);
-    this.#ask({ t: "join", room, ...(last ? { since: last } : { limit: RECENT }) });
+  /** A few at a time, as fast as the server takes them. */
+  #enter(...rooms) {
+    this.#toEnter.push(...rooms);
+    while (this.#ready && !this.#paused && this.#toEnter.length && this.#entering.size < this.#atOnce) {
+      const room = this.#toEnter.shift();
+      const { last } = this.#rooms.get(room);
+      this.#entering.add(this.#ask({ t: "join", room, ...(last ? { since: last } : { limit: RECENT }) }));
+    }
+  }
+
+  /** Later, and from now on one by one: another connection would be just as fast, and be refused as this one. */
+  #enterSlower(room, retry) {
+    this.#atOnce = 1;
+    const asked = [...this.#asked.values()].some((each) => each.t === "join" && each.room === room);
+    if (this.#rooms.has(room) && !asked && !this.#toEnter.includes(room)) this.#toEnter.unshift(room);
+    if (this.#paused) return;
+    this.#paused = true;
+    this.#after(Math.max(retry / 1000, SLOWER), () => {
+      this.#paused = false;
+      this.#enter();
+    });
   }
 
   #joined(message, room) {
     this.#asked.delete(message.id);
+    this.#entering.delete(message.id);
+    this.#enter();
     if (!room) return; // left meanwhile
+    this.#inside.add(message.room);
     const again = room.member;
     const steps = room.joined(message);
     this.#page.joined(message.room, message.members ?? [], again);
@@ -188,7 +219,7 @@ export class Connection {
     if (asked) this.#page.past(room, asked.rev ? [...msgs].reverse() : msgs, complete === true, asked.gap);
   }
 
-  #error({ id, code, msg, temp, retry_ms: retry }) {
+  #error({ id, code, msg, temp, retry_ms: retry = 0 }) {
     const reason = String(msg);
     const asked = this.#asked.get(id);
     this.#asked.delete(id);
@@ -196,10 +227,13 @@ export class Connection {
     if (!this.#welcome) return temp ? this.#lost(LOST, reason, retry) : this.#refused(`${reason} (${code})`);
     if (asked?.t === "leave") return; // it was none any more
     if (asked?.t !== "join") return this.#page.problem(reason);
+    this.#entering.delete(id);
+    if (temp && code === RATE_LIMITED) return this.#enterSlower(asked.room, retry);
     // For now we are not let in: another connection will try again. It is no way to stay without what is said.
     if (temp) return this.#lost(LOST, `${asked.room}: ${reason}`, retry);
     this.#rooms.delete(asked.room);
     this.#page.denied(asked.room, reason);
+    this.#enter();
   }
 
   #refused(reason) {
@@ -244,6 +278,7 @@ export class Connection {
     const asked = { id: randomId(), ...message };
     this.#asked.set(asked.id, { ...asked, gap });
     this.#send(asked);
+    return asked.id;
   }
 
   #send(message) {
@@ -254,7 +289,10 @@ export class Connection {
     const socket = this.#socket;
     this.#socket = this.#goaway = this.#beat = null;
     this.#welcome = false;
-    this.#asked.clear();
+    for (const each of [this.#asked, this.#entering, this.#inside]) each.clear();
+    this.#toEnter = [];
+    this.#atOnce = RETURNS;
+    this.#paused = false;
     this.#timers.splice(0).forEach(clearTimeout);
     socket?.close();
   }
