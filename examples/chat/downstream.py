@@ -31,7 +31,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Literal
+from typing import Literal
 
 import anyio
 
@@ -45,11 +45,9 @@ from gochan import (
     worker_pool,
 )
 
-from .telemetry import NULL, Telemetry
+from .telemetry import BREAKER_MEANING, BREAKER_STATES, NULL, Telemetry
 
 log = logging.getLogger(__name__)
-
-_STATES: Final[Mapping[str, float]] = {"closed": 0, "half-open": 1, "open": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +112,11 @@ class Downstream:
         self._counts = dict.fromkeys(Outcome, 0)
         metrics = telemetry.metrics
         self._counter = metrics.counter("gochat_notices_total", "Notices to the downstream service", ("outcome",))
-        self._gauge = metrics.gauge("gochat_breaker_state", "0 closed, 1 half-open, 2 open", ("name",))
+        self._gauge = metrics.gauge("gochat_breaker_state", BREAKER_MEANING, ("name",))
         self._breaker = breaker or CircuitBreaker(
             "downstream", timeout=10, ready_to_trip=_five_in_a_row, on_state_change=self._changed
         )
-        self._gauge.set(_STATES[self._breaker.state], self._breaker.name)
+        self._gauge.set(BREAKER_STATES[self._breaker.state], self._breaker.name)
 
     @property
     def counts(self) -> Mapping[Outcome, int]:
@@ -204,7 +202,7 @@ class Downstream:
         self._counter.inc(1, outcome.value)
 
     def _changed(self, name: str, old: str, new: str) -> None:
-        self._gauge.set(_STATES[new], name)
+        self._gauge.set(BREAKER_STATES[new], name)
         log.warning("the breaker %s is %s, it was %s", name, new, old)
 
 

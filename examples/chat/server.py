@@ -41,7 +41,7 @@ from .pages import REQUEST_LINE, Operations, answer, busy, new_protocol, plain, 
 from .session import Session
 from .sockets import SocketStream, accept_forever
 from .supervisor import supervise
-from .telemetry import Exposition
+from .telemetry import Exposition, Telemetry
 from .telemetry.setup import Observability
 from .transport import PREFACE, Lines, Opening, Prefixed, Transport, WebSocket, recognise
 from .wire import Close, Goodbye, protobuf
@@ -256,7 +256,7 @@ class Server:
 
 
 @asynccontextmanager
-async def _broker(settings: Settings) -> AsyncGenerator[Broker | None]:
+async def _broker(settings: Settings, telemetry: Telemetry) -> AsyncGenerator[Broker | None]:
     """Where the messages are kept, if not in memory."""
     if settings.data:
         from .broker.sqlite import DataFileError, SqliteEngine  # Python can be built without SQLite
@@ -273,7 +273,9 @@ async def _broker(settings: Settings) -> AsyncGenerator[Broker | None]:
             raise StartError(f"--broker needs {error.name}: pip install 'pygochan[chat-redis]'") from error
 
         try:
-            async with open_broker(settings.broker, settings.name, window(settings)) as broker:
+            async with open_broker(
+                settings.broker, settings.name, window(settings), metrics=telemetry.metrics
+            ) as broker:
                 yield broker
         except (EngineError, ValueError) as error:  # a name that another node has is a ValueError
             raise StartError(str(error)) from error
@@ -292,7 +294,7 @@ async def serve(settings: Settings, seen: Observability) -> None:
     async with Group(errors="first") as group, AsyncExitStack() as stack:
         group.go(seen.logs.run, name="log")
         signals = stack.enter_context(anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM))
-        broker = await stack.enter_async_context(_broker(settings))
+        broker = await stack.enter_async_context(_broker(settings, seen.telemetry))
         server = Server(settings, assemble(settings, broker, seen.telemetry), seen.expose)
         await server.listen()
         where = f"{server.reachable} --port {server.port}"

@@ -92,11 +92,11 @@ class Session:
         async with Group() as group:
             self._group = group
             group.go(self._write, group.cancel, name=f"writer {self.sid}")
-            goodbye: Goodbye | None = None
+            why: Goodbye | None = None
             try:
-                goodbye = await self._read(hello_deadline)
+                goodbye = why = await self._read(hello_deadline)
             finally:
-                left = self._leave(goodbye)
+                left = self._leave(why)
                 with anyio.CancelScope(shield=True):
                     await left.wait()
             # Only now: the hub has taken the leave, so it has answered everything before it.

@@ -33,6 +33,7 @@ import anyio
 from gochan import Channel, Group, ReceiveChannel, after, select, sleep
 from gochan import Event as Happening
 
+from ..telemetry import Metrics, NullMetrics
 from ..wire.commands import Pos
 from .base import KEY_SECONDS, PRESENCE_SECONDS, Control, Event, HistoryPage, Presence, Published, Resync, Unavailable
 from .feed import CAPACITY, Feed
@@ -59,9 +60,20 @@ _TOGETHER: Final = 64
 class RedisBroker:
     """A ``Broker``. ``open_broker`` makes it."""
 
-    def __init__(self, address: Address, node: str, window: Window, *, capacity: int, prefix: str, batch: int) -> None:
+    def __init__(
+        self,
+        address: Address,
+        node: str,
+        window: Window,
+        *,
+        capacity: int,
+        prefix: str,
+        batch: int,
+        metrics: Metrics | None = None,
+    ) -> None:
+        metrics = metrics or NullMetrics()
         self.feed = Feed(node, capacity)
-        self.engine = Engine(address)
+        self.engine = Engine(address, metrics)
         self.keys = Keys(prefix)
         self.window = window
         self.publisher = Publisher(self.engine, self.keys, window, batch=batch)
@@ -73,6 +85,8 @@ class RedisBroker:
         self._present: dict[tuple[str, str], tuple[str, float]] = {}
         self._watched = anyio.current_time()
         self._seen = 1  # connections to the engine
+        self._beating: float | None = None
+        self._lag = metrics.gauge("gochat_broker_lag_seconds", "From a beat of this node until it heard it itself")
         self._named = Happening()
         self._stopped = Happening()
         self._ended = Happening()
@@ -209,6 +223,8 @@ class RedisBroker:
         while True:
             await sleep(_BEAT_SECONDS)
             sent = anyio.current_time()
+            if self._beating is None:
+                self._beating = sent
             try:
                 was, known = known, await self.beat()
                 if was and not known:
@@ -221,10 +237,15 @@ class RedisBroker:
                     await self.renew()
             except Unavailable:
                 pass  # the engine's connection has told it
+            if self._beating is not None:  # one is still on its way
+                self._lag.set(anyio.current_time() - self._beating)
 
     def _heard(self, word: bytes) -> None:
         if word == b"mail":
             self._mail.send_nowait(None)
+        elif self._beating is not None:
+            self._lag.set(anyio.current_time() - self._beating)
+            self._beating = None
 
     async def _post(self) -> None:
         await self._named.wait()
@@ -324,6 +345,7 @@ async def open_broker(
     batch: int = BATCH,
     start_seconds: float = START_SECONDS,
     name_seconds: float = NODE_SECONDS + 1,
+    metrics: Metrics | None = None,
 ) -> AsyncGenerator[RedisBroker]:
     """A node's broker at an engine; it leaves when the block ends.
 
@@ -336,13 +358,16 @@ async def open_broker(
         batch: how many publications are one write at most.
         start_seconds: how long to wait for an engine that is not there yet.
         name_seconds: how long to wait for the name: a node that crashed has it for ``NODE_SECONDS`` more.
+        metrics: where the breaker's state and the lag of events are shown.
 
     Raises:
         EngineError: the URL is wrong, or the engine cannot be used, or is not there; the text says what to do.
         ValueError: there is a node of that name.
     """
     address = Address.parse(url)
-    broker = RedisBroker(address, node, window or Window(), capacity=capacity, prefix=prefix, batch=batch)
+    broker = RedisBroker(
+        address, node, window or Window(), capacity=capacity, prefix=prefix, batch=batch, metrics=metrics
+    )
     async with Group(errors="first") as group:
         try:
             await broker.start(group, start_seconds, name_seconds)

@@ -28,6 +28,7 @@ from coredis.exceptions import NoScriptError, ReadOnlyError, RedisError
 
 from gochan import CircuitBreaker, CircuitBreakerError, Event, after, select
 
+from ..telemetry import BREAKER_MEANING, BREAKER_STATES, Metrics
 from .base import Unavailable
 from .redis_address import Address, EngineError
 from .redis_link import TIMEOUT, Wire, explained, keep
@@ -74,8 +75,9 @@ class Run:
 class Engine:
     """Calls to the engine. ``run`` keeps the connection."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, metrics: Metrics) -> None:
         self.address = address
+        self._state = metrics.gauge("gochat_breaker_state", BREAKER_MEANING, ("name",))
         self.up = Event()
         """Set once it was reached for the first time."""
         self.broken = Event()
@@ -88,6 +90,7 @@ class Engine:
             ready_to_trip=lambda counts: counts.consecutive_failures >= _TRIPS,
             on_state_change=self._changed,
         )
+        self._changed("", "", self.breaker.state)
         self.connections = 0
         self._wire: Wire | None = None
         self._run: Run | None = None
@@ -212,8 +215,10 @@ class Engine:
         if isinstance(error, EngineError):
             self.broken.set()
 
-    def _changed(self, _name: str, _old: str, new: str) -> None:
-        log.info("the breaker of %s is %s", self.address, new)
+    def _changed(self, _name: str, old: str, new: str) -> None:
+        self._state.set(BREAKER_STATES[new], "engine")
+        if old:
+            log.info("the breaker of %s is %s", self.address, new)
 
     def __repr__(self) -> str:
         return f"<Engine {self.address} {'connected' if self.connected else 'not connected'}>"

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from .base import BREAKER_MEANING as BREAKER_MEANING
+from .base import BREAKER_STATES as BREAKER_STATES
 from .base import NULL as NULL
 from .base import Counter as Counter
 from .base import ErrorReporter as ErrorReporter

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, runtime_checkable
@@ -29,6 +29,10 @@ from .tracing import bound, ids_of
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of a histogram of seconds."""
+BREAKER_STATES: Final[Mapping[str, float]] = {"closed": 0, "half-open": 1, "open": 2}
+"""The value of ``gochat_breaker_state`` …"""
+BREAKER_MEANING: Final = "0 closed, 1 half-open, 2 open"
+"""… and what it says of itself."""
 
 
 class Logger(Protocol):

@@ -19,6 +19,7 @@ from tests.chat.broker.engine import Engine
 from examples.chaos_proxy import proxy
 from examples.chat.broker import Broker, Event, Pos, Presence, Resync, Unavailable, Window
 from examples.chat.broker.redis import RedisBroker, open_broker
+from examples.chat.telemetry.text_metrics import TextMetrics
 from gochan import Group, after, select
 
 pytestmark = [pytest.mark.gochan(virtual_time=False), pytest.mark.timeout(120)]
@@ -209,10 +210,16 @@ async def test_killed_engine_that_forgets(persistence: engine.Persistence) -> No
 async def test_stopped_engine(quick: bool) -> None:
     """SIGSTOP: calls end by their deadline, then at once; after SIGCONT what had been sent is done, once."""
     with engine.running() as valkey:
-        async with bounded(valkey), opened(valkey.url, "one") as one, opened(valkey.url, "two") as two:
+        seen = TextMetrics()
+        async with bounded(valkey), opened(valkey.url, "one", metrics=seen) as one, opened(valkey.url, "two") as two:
+
+            def shown(name: str) -> float:
+                (line,) = [line for line in seen.expose().body.decode().splitlines() if line.startswith(name)]
+                return float(line.split()[-1])
 
             async def fault() -> None:
                 await anyio.sleep(0.2)
+                assert shown("gochat_breaker_state") == 0
                 valkey.freeze()
                 began = anyio.current_time()
                 with pytest.raises(Unavailable):
@@ -223,7 +230,9 @@ async def test_stopped_engine(quick: bool) -> None:
                     with pytest.raises(Unavailable):
                         await call
                     assert anyio.current_time() - began < FAST
+                assert shown("gochat_breaker_state") > 0
                 await anyio.sleep(0.2 if quick else 5.0)
+                assert quick or shown("gochat_broker_lag_seconds") > 3
                 valkey.thaw()
                 assert await until_back(one) < BACK
 
@@ -232,6 +241,9 @@ async def test_stopped_engine(quick: bool) -> None:
             await talk(talkers, followers, 50, fault)
             agree(talkers, followers)
             assert max(talker.slowest for talker in talkers) < FAST
+            with anyio.fail_after(5):
+                while shown("gochat_broker_lag_seconds") > 0.5 or shown("gochat_breaker_state") != 0:
+                    await anyio.sleep(0.05)
             assert (await one.publish("other", b"1", key="k")).pos.off == 1
 
 

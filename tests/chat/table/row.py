@@ -65,7 +65,10 @@ class Row:
     run: Callable[[Size], Awaitable[Sequence[Check]]]
     loops: tuple[Loop, ...] = LOOPS
     small: bool = True
-    """Whether CI runs it, at its small size; a row that needs another program or a quiet machine is for the table."""
+    """Whether the tests run it, at its small size; a row that needs another program or a quiet machine is for the
+    table."""
+    slow: bool = False
+    """Whether it takes so long at its small size that only ``make stress`` runs it."""
 
 
 def rows() -> list[Row]:

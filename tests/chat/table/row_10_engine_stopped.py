@@ -88,4 +88,4 @@ async def _ask(person: Person, over: Event, asked: list[Failure]) -> None:
             await anyio.sleep(0.02)
 
 
-ROW = Row("10", "engine stopped", run)
+ROW = Row("10", "engine stopped", run, slow=True)

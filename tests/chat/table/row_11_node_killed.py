@@ -108,4 +108,4 @@ async def _vanished(watcher: Person) -> float:
     return anyio.current_time()
 
 
-ROW = Row("11", "node killed", run)
+ROW = Row("11", "node killed", run, slow=True)

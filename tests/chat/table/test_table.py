@@ -13,7 +13,14 @@ def loop_of(backend: tuple[str, dict[str, Any]]) -> Loop:
     return "trio" if name == "trio" else "uvloop" if options.get("use_uvloop") else "asyncio"
 
 
-@pytest.mark.parametrize("row", [pytest.param(row, id=f"{row.number}-{row.name}") for row in rows() if row.small])
+CASES = [
+    pytest.param(row, id=f"{row.number}-{row.name}", marks=[pytest.mark.slow] if row.slow else [])
+    for row in rows()
+    if row.small
+]
+
+
+@pytest.mark.parametrize("row", CASES)
 async def test_row(row: Row, anyio_backend: tuple[str, dict[str, Any]]) -> None:
     """The promises of the row hold, at a small size."""
     loop = loop_of(anyio_backend)
