@@ -138,7 +138,7 @@ def markdown(report: Report, charts: Sequence[str] = ()) -> str:
 
 
 def _bar(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(_escaped(cell) for cell in cells) + " |"
 
 
 def _heading(report: Report) -> list[str]:
@@ -147,3 +147,7 @@ def _heading(report: Report) -> list[str]:
         f"{report.started}, {report.seconds:.0f} s in all.{quick}",
         *(f"{name}: {value}" for name, value in report.machine.items()),
     ]
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("[", "\\[")

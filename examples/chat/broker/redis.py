@@ -237,15 +237,18 @@ class RedisBroker:
                     await self.renew()
             except Unavailable:
                 pass  # the engine's connection has told it
-            if self._beating is not None:  # one is still on its way
-                self._lag.set(anyio.current_time() - self._beating)
+            self._show_lag()
 
     def _heard(self, word: bytes) -> None:
         if word == b"mail":
             self._mail.send_nowait(None)
-        elif self._beating is not None:
-            self._lag.set(anyio.current_time() - self._beating)
+        else:
+            self._show_lag()
             self._beating = None
+
+    def _show_lag(self) -> None:
+        if self._beating is not None:
+            self._lag.set(anyio.current_time() - self._beating)
 
     async def _post(self) -> None:
         await self._named.wait()

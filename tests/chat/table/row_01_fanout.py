@@ -21,7 +21,7 @@ from tests.chat.talkers import TALKERS, Connect, Ended, Talker, running
 
 from examples.chat import wire
 from examples.chat.server import Server
-from gochan import Group, Semaphore
+from gochan import Group, Mutex, Semaphore
 
 ROOMS = [f"room-{number}" for number in range(5)]
 SENDERS = 10
@@ -40,6 +40,7 @@ class Member:
         self.strange: list[Any] = []
         self.talker = talker
         self._under_way = Semaphore(WINDOW)
+        self._writing = Mutex()
 
     async def enter(self) -> None:
         await self.talker.hello(self.name)
@@ -52,7 +53,8 @@ class Member:
             await self._under_way.acquire()
             id_ = f"{self.name}: {number}"
             room = self.rooms[number % len(self.rooms)]
-            await self.talker.send({"t": "say", "id": id_, "room": room, "body": id_})
+            async with self._writing:
+                await self.talker.send({"t": "say", "id": id_, "room": room, "body": id_})
 
     async def listen(self, count: int, acks: int) -> None:
         """Until the end of the connection, which is asked for when so much was heard."""
@@ -61,7 +63,8 @@ class Member:
             while True:
                 if not said_goodbye and len(self.acks) == acks and sum(map(len, self.heard.values())) >= count:
                     said_goodbye = True
-                    await self.talker.send({"t": "bye"})
+                    async with self._writing:  # the last say may be answered before its ``send`` has returned
+                        await self.talker.send({"t": "bye"})
                 self._take(await self.talker.receive())
 
     def _take(self, message: Any) -> None:

@@ -75,7 +75,7 @@ async def yardstick(name: str, command: Sequence[str], core: int | None) -> Asyn
 
 
 async def run(size: Size) -> list[Check]:
-    clients, seconds, turns = size.pick((50, 0.15, 1), (_CLIENTS, 4.0, 3))
+    clients, seconds, turns = size.pick((50, 0.15, 3), (_CLIENTS, 4.0, 3))
     mine, theirs = cores()
     async with contextlib.AsyncExitStack() as stack:
         here = Account("gochan", await stack.enter_async_context(serving(*size.flags, *UNLIMITED, core=mine)))
