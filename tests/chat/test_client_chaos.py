@@ -16,6 +16,8 @@ from examples.chat.client import Backoff, Client, Gap, Message, Reconnected, Rec
 from examples.chat.server import Server
 from gochan import Group
 
+pytestmark = pytest.mark.once
+
 Transport = Literal["websocket", "tcp"]
 
 

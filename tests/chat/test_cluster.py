@@ -32,7 +32,10 @@ from gochan import Group
 ROOT = Path(__file__).parents[2]
 BOUND = 30.0
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="not applicable: signals of POSIX")
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="not applicable: signals of POSIX"),
+    pytest.mark.once,
+]
 
 
 # ---- as people start it ----

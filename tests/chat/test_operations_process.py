@@ -14,6 +14,8 @@ from urllib.request import urlopen
 import pytest
 from tests.chat.test_process import BOUND, POSIX, Process, get, put, server
 
+pytestmark = pytest.mark.once
+
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 

@@ -9,6 +9,8 @@ from tests.chat.browser import Browser
 from tests.chat.pages import ROOT, bodies, clean, connected, enter, heard, say, serving
 from tests.chat.talkers import fetch, running
 
+pytestmark = pytest.mark.once
+
 WEB = ROOT / "examples" / "chat" / "web"
 SCRIPTS = sorted(path.name for path in WEB.glob("*.js"))
 

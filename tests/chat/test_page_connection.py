@@ -9,6 +9,8 @@ import pytest
 from tests.chat.browser import Browser, Page
 from tests.chat.pages import clean
 
+pytestmark = pytest.mark.once
+
 PRELUDE = """
 const sockets = [], told = [], ticks = [];
 window.WebSocket = class {

@@ -21,6 +21,8 @@ import pytest
 
 from examples.chat.__main__ import main
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 BOUND = 30.0
 POSIX = pytest.mark.skipif(os.name != "posix", reason="not applicable: signals of POSIX")

@@ -23,6 +23,8 @@ from examples.chat.client.looks import Plain, choose
 from examples.chat.client.screen import Screen, safe
 from examples.chat.server import Server
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(["src", os.environ.get("PYTHONPATH", "")])}
 

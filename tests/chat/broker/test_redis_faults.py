@@ -22,7 +22,7 @@ from examples.chat.broker.redis import RedisBroker, open_broker
 from examples.chat.telemetry.text_metrics import TextMetrics
 from gochan import Group, after, select
 
-pytestmark = [pytest.mark.gochan(virtual_time=False), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.gochan(virtual_time=False), pytest.mark.timeout(120), pytest.mark.once]
 
 # A second by the contract, and what a busy machine adds.
 FAST = 1.0 + 0.8

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from tests.chat.table.row import Loop, Row, Size, rows
 
+pytestmark = pytest.mark.once
+
 
 def loop_of(backend: tuple[str, dict[str, Any]]) -> Loop:
     name, options = backend
